@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-2-Clause
+{
+  'targets': [
+    {
+      'target_name': 'amptcp',
+      'include_dirs': [
+        "<!(node -p \"require('node-addon-api').include_dir\")",
+        "<!(node -p \"require('node-api-headers').include_dir\")",
+        '../../kmod/core',
+        'common',
+      ],
+      'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_DISABLE_DEPRECATED'],
+      'cflags': ['-O2', '-Wall', '-Wextra', '-Wno-unused-parameter', '-fvisibility=hidden'],
+      'cflags_c': ['-std=c11'],
+      'cflags_cc': ['-std=c++17', '-fexceptions'],
+      'cflags_cc!': ['-fno-exceptions', '-fno-rtti'],
+      'sources': [
+        'common/addon.cc',
+      ],
+      'conditions': [
+        ['OS=="linux"', { 'defines': ['_GNU_SOURCE'], 'sources': [] }],
+        ['OS=="freebsd"', { 'sources': [] }],
+      ],
+    },
+  ],
+}
