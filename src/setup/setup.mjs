@@ -1,0 +1,216 @@
+#!/usr/bin/env node
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Makes a fresh clone runnable: npm packages from the lock file, the compiled TypeScript, the native addon, and the
+ * system packages a task needs. Plain JavaScript on Node's own modules, because it runs before anything is installed.
+ *
+ *   node src/setup/setup.mjs --for lab|test|vm     everything that task needs
+ *   node src/setup/setup.mjs --native-only         just the addon
+ *
+ * Each step is skipped when its inputs have not changed since it last succeeded (dist/.setup.json holds their hashes),
+ * so that a second run costs well under a second. All it prints goes to stderr: stdout belongs to the task (--json).
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { delimiter, dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+const statePath = join(root, 'dist', '.setup.json');
+const log = (line) => process.stderr.write(`${line}\n`);
+
+/** What each task runs: a program, and the package that has it. */
+const TOOLS = {
+  addon: { 'g++': 'g++', make: 'make', python3: 'python3' },
+  lab: { nft: 'nftables', ip: 'iproute2', curl: 'curl', iperf3: 'iperf3', unshare: 'util-linux' },
+  test: { tshark: 'tshark', clang: 'clang', mandoc: 'mandoc', ethtool: 'ethtool' },
+  vm: {},
+};
+/** Development files: not a program to look for, but a file. */
+const FILES = { test: [] };
+
+class SetupError extends Error {}
+
+function which(program) {
+  const path = `${process.env.PATH ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`;
+  for (const folder of path.split(delimiter)) {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      // not here; the next folder may have it
+    }
+  }
+  return false;
+}
+
+function run(what, command, args, options = {}) {
+  const result = spawnSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    maxBuffer: 64 << 20,
+    ...options,
+  });
+  if (result.error || result.status !== 0) {
+    const output = `${result.stdout ?? ''}${result.stderr ?? ''}`.trim().split('\n').slice(-40).join('\n');
+    throw new SetupError(`${what} failed (${command} ${args.join(' ')}):\n${result.error?.message ?? output}`);
+  }
+}
+
+function hashFiles(paths) {
+  const hash = createHash('sha256');
+  for (const path of paths) hash.update(relative(root, path)).update('\0').update(readFileSync(path)).update('\0');
+  return hash.digest('hex');
+}
+
+function filesBelow(folder, wanted) {
+  const found = [];
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) {
+      if (entry.name !== 'node_modules' && entry.name !== 'build') found.push(...filesBelow(path, wanted));
+    } else if (wanted.test(entry.name)) found.push(path);
+  }
+  return found.sort();
+}
+
+function systemPackages(tasks) {
+  const missing = new Set();
+  for (const task of tasks) {
+    for (const [program, name] of Object.entries(TOOLS[task])) if (!which(program)) missing.add(name);
+    for (const [file, name] of FILES[task] ?? []) if (!existsSync(file)) missing.add(name);
+  }
+  if (missing.size === 0) return;
+  const names = [...missing];
+  if (process.platform === 'freebsd') {
+    throw new SetupError(`missing: ${names.join(' ')}; type: pkg install ${names.join(' ')}`);
+  }
+  const command = `apt-get install -y --no-install-recommends ${names.join(' ')}`;
+  if (!which('apt-get')) throw new SetupError(`missing programs; install these packages (Debian's names): ${names.join(' ')}`);
+  if (process.getuid?.() !== 0) throw new SetupError(`missing: ${names.join(' ')}; type: sudo ${command}`);
+  log(`setup: installing ${names.join(' ')}`);
+  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const quiet = ['-qq', '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=120'];
+  run('updating the package lists', 'apt-get', ['update', ...quiet], { env: environment });
+  run('installing packages', 'apt-get', ['install', '-y', '--no-install-recommends', ...quiet, ...names], { env: environment });
+}
+
+/**
+ * Node's headers without the network: those installed beside node where there are any, else a folder in the shape
+ * node-gyp expects, made from the npm package node-api-headers (the addon uses nothing but Node-API).
+ */
+function nodeHeaders() {
+  const beside = join(dirname(process.execPath), '..');
+  if (existsSync(join(beside, 'include', 'node', 'common.gypi'))) return beside;
+  const made = join(root, 'dist', 'node-headers');
+  const include = join(made, 'include', 'node');
+  if (!existsSync(join(include, 'common.gypi'))) {
+    mkdirSync(include, { recursive: true });
+    const source = createRequire(join(root, 'package.json'))('node-api-headers').include_dir;
+    for (const name of readdirSync(source)) {
+      if (name.endsWith('.h')) writeFileSync(join(include, name), readFileSync(join(source, name)));
+    }
+    const settings = {
+      target_defaults: {
+        cflags: ['-fPIC', '-pthread'],
+        ldflags: ['-pthread', '-rdynamic'],
+        default_configuration: 'Release',
+        configurations: { Release: { cflags: ['-O2'] }, Debug: { cflags: ['-g', '-O0'] } },
+        conditions: [['OS=="linux"', { defines: ['_GNU_SOURCE'] }]],
+      },
+    };
+    writeFileSync(join(include, 'common.gypi'), JSON.stringify(settings, null, 2));
+    writeFileSync(join(include, 'config.gypi'), JSON.stringify({ target_defaults: {}, variables: {} }));
+  }
+  return made;
+}
+
+function buildAddon() {
+  const gyp = join(root, 'node_modules', 'node-gyp', 'bin', 'node-gyp.js');
+  const args = ['rebuild', '-C', 'src/native', `--nodedir=${nodeHeaders()}`, '--loglevel=error'];
+  run('building the native addon', process.execPath, [gyp, ...args]);
+}
+
+/** The steps in order; `inputs` says when a step must run again, `output` what must exist. */
+const steps = {
+  packages: {
+    title: 'installing npm packages from the lock file',
+    inputs: () => [join(root, 'package-lock.json')],
+    output: 'node_modules/typescript/bin/tsc',
+    run: () => {
+      // npm's own wrapper names the script it was started from; without npm on the way, the one on the PATH.
+      const npm = process.env.npm_execpath;
+      const args = ['ci', '--no-audit', '--no-fund', '--include=dev'];
+      if (npm?.endsWith('.js')) run('npm ci', process.execPath, [npm, ...args]);
+      else run('npm ci', 'npm', args);
+    },
+  },
+  typescript: {
+    title: 'compiling',
+    inputs: () => [
+      ...filesBelow(join(root, 'src'), /\.ts$/),
+      ...filesBelow(join(root, 'test'), /\.ts$/),
+      join(root, 'tsconfig.json'),
+      join(root, 'package-lock.json'),
+    ],
+    output: 'dist/src/cli/main.js',
+    run: (changed) => {
+      // Files that were deleted must not live on as compiled ones, where a test runner would still find them.
+      if (changed) for (const part of ['src', 'test', '.tsbuildinfo']) rmSync(join(root, 'dist', part), { recursive: true, force: true });
+      run('compiling', process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', root]);
+    },
+  },
+  addon: {
+    title: 'building the native addon',
+    inputs: () => [
+      ...filesBelow(join(root, 'src', 'native'), /\.(c|cc|h|gyp)$/),
+      ...filesBelow(join(root, 'kmod', 'core'), /\.(c|h)$/),
+      join(root, 'package-lock.json'),
+    ],
+    output: 'src/native/build/Release/amptcp.node',
+    run: buildAddon,
+  },
+};
+
+function main(argv) {
+  const task = argv.includes('--for') ? argv[argv.indexOf('--for') + 1] : undefined;
+  const nativeOnly = argv.includes('--native-only');
+  if (!nativeOnly && !['lab', 'test', 'vm'].includes(task)) {
+    throw new SetupError('usage: setup.mjs --for lab|test|vm | --native-only');
+  }
+  if (Number(process.versions.node.split('.')[0]) < 20) {
+    throw new SetupError(`Node.js 20 or newer is needed, this is ${process.versions.node}`);
+  }
+  const state = existsSync(statePath) ? JSON.parse(readFileSync(statePath, 'utf8')) : {};
+  const needed = { lab: ['lab'], test: ['lab', 'test'], vm: ['vm'] }[task] ?? [];
+  const names = nativeOnly ? ['addon'] : Object.keys(steps);
+
+  for (const name of names) {
+    const step = steps[name];
+    const hash = hashFiles(step.inputs());
+    const output = join(root, step.output);
+    if (state[name] === hash && existsSync(output)) continue;
+    // The compiler for the addon is asked for only where the addon has to be built.
+    if (name === 'addon') systemPackages(['addon']);
+    log(`setup: ${step.title} ...`);
+    const started = Date.now();
+    step.run(state[name] !== hash);
+    if (!existsSync(output) || !statSync(output).isFile()) throw new SetupError(`${step.title}: ${step.output} was not made`);
+    log(`setup: ${step.title}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
+    state[name] = hash;
+    mkdirSync(dirname(statePath), { recursive: true });
+    writeFileSync(statePath, JSON.stringify(state));
+  }
+  if (needed.length > 0 && process.platform === 'linux') systemPackages(needed);
+}
+
+try {
+  main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof SetupError)) throw error;
+  log(`setup: ${error.message}`);
+  process.exitCode = 1;
+}
