@@ -3,7 +3,7 @@
  * `npm test`: every check in the order in which a fault is cheapest to find, then one closing line
  * 'N passed, N failed'.
  *
- *   lint -> unit (TypeScript) -> core (C under sanitizers) -> vm (skips without a FreeBSD) -> lab (real clients)
+ *   lint -> unit (TypeScript) -> core (C under sanitizers) -> lab (real clients)
  *
  * `npm test -- unit lab` runs only the named parts; `npm test -- lab=relay` only files whose name holds 'relay'.
  */
@@ -51,7 +51,7 @@ async function nodeTests(files: string[], concurrency: number, timeoutMs: number
     tally.failed += 1;
     tally.failures.push(event.name);
   });
-  const printed = stream.compose(spec);
+  const printed = stream.compose(new spec());
   for await (const chunk of printed) process.stdout.write(chunk as Buffer);
 }
 
@@ -97,11 +97,16 @@ const node = process.execPath;
 const parts: Record<string, (filter: string) => Promise<void>> = {
   lint: async () => {
     await program('eslint', node, [join(root, 'node_modules/eslint/bin/eslint.js'), 'src', 'test']);
-    await program('prettier', node, [join(root, 'node_modules/prettier/bin/prettier.cjs'), '--check', '--log-level=warn', 'src', 'test']);
+    await program('prettier', node, [
+      join(root, 'node_modules/prettier/bin/prettier.cjs'),
+      '--check',
+      '--log-level=warn',
+      'src',
+      'test',
+    ]);
   },
   unit: (filter) => nodeTests(testFiles(join(root, 'dist/test/unit'), filter), 2, 120_000),
   core: () => program('core', 'make', ['-s', '-C', 'test/core', 'check']),
-  vm: () => program('vm', node, [join(root, 'dist/test/vm/run.js')]),
   // One file at a time: each has a network of its own, but they share the processor with what they measure.
   lab: (filter) => nodeTests(testFiles(join(root, 'dist/test/lab'), filter), 1, 400_000),
 };
@@ -117,8 +122,11 @@ async function main(): Promise<void> {
     await parts[name]!(filter ?? '');
     process.stdout.write(`== ${name}: ${((Date.now() - started) / 1000).toFixed(0)} s\n`);
   }
-  if (tally.failures.length > 0) process.stdout.write(`\nfailed:\n${tally.failures.map((name) => `  ${name}\n`).join('')}`);
-  process.stdout.write(`\n${tally.passed} passed, ${tally.failed} failed${tally.skipped > 0 ? `, ${tally.skipped} skipped` : ''}\n`);
+  if (tally.failures.length > 0)
+    process.stdout.write(`\nfailed:\n${tally.failures.map((name) => `  ${name}\n`).join('')}`);
+  process.stdout.write(
+    `\n${tally.passed} passed, ${tally.failed} failed${tally.skipped > 0 ? `, ${tally.skipped} skipped` : ''}\n`,
+  );
   process.exitCode = tally.failed > 0 ? 1 : 0;
 }
 

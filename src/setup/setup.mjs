@@ -12,7 +12,17 @@
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -56,13 +66,16 @@ function run(what, command, args, options = {}) {
   });
   if (result.error || result.status !== 0) {
     const output = `${result.stdout ?? ''}${result.stderr ?? ''}`.trim().split('\n').slice(-40).join('\n');
-    throw new SetupError(`${what} failed (${command} ${args.join(' ')}):\n${result.error?.message ?? output}`);
+    throw new SetupError(
+      `${what} failed (${command} ${args.join(' ')}):\n${result.error?.message ?? output}`,
+    );
   }
 }
 
 function hashFiles(paths) {
   const hash = createHash('sha256');
-  for (const path of paths) hash.update(relative(root, path)).update('\0').update(readFileSync(path)).update('\0');
+  for (const path of paths)
+    hash.update(relative(root, path)).update('\0').update(readFileSync(path)).update('\0');
   return hash.digest('hex');
 }
 
@@ -89,13 +102,16 @@ function systemPackages(tasks) {
     throw new SetupError(`missing: ${names.join(' ')}; type: pkg install ${names.join(' ')}`);
   }
   const command = `apt-get install -y --no-install-recommends ${names.join(' ')}`;
-  if (!which('apt-get')) throw new SetupError(`missing programs; install these packages (Debian's names): ${names.join(' ')}`);
+  if (!which('apt-get'))
+    throw new SetupError(`missing programs; install these packages (Debian's names): ${names.join(' ')}`);
   if (process.getuid?.() !== 0) throw new SetupError(`missing: ${names.join(' ')}; type: sudo ${command}`);
   log(`setup: installing ${names.join(' ')}`);
   const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const quiet = ['-qq', '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=120'];
   run('updating the package lists', 'apt-get', ['update', ...quiet], { env: environment });
-  run('installing packages', 'apt-get', ['install', '-y', '--no-install-recommends', ...quiet, ...names], { env: environment });
+  run('installing packages', 'apt-get', ['install', '-y', '--no-install-recommends', ...quiet, ...names], {
+    env: environment,
+  });
 }
 
 /**
@@ -159,8 +175,14 @@ const steps = {
     output: 'dist/src/cli/main.js',
     run: (changed) => {
       // Files that were deleted must not live on as compiled ones, where a test runner would still find them.
-      if (changed) for (const part of ['src', 'test', '.tsbuildinfo']) rmSync(join(root, 'dist', part), { recursive: true, force: true });
-      run('compiling', process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', root]);
+      if (changed)
+        for (const part of ['src', 'test', '.tsbuildinfo'])
+          rmSync(join(root, 'dist', part), { recursive: true, force: true });
+      run('compiling', process.execPath, [
+        join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
+        '-p',
+        root,
+      ]);
     },
   },
   addon: {
@@ -198,7 +220,8 @@ function main(argv) {
     log(`setup: ${step.title} ...`);
     const started = Date.now();
     step.run(state[name] !== hash);
-    if (!existsSync(output) || !statSync(output).isFile()) throw new SetupError(`${step.title}: ${step.output} was not made`);
+    if (!existsSync(output) || !statSync(output).isFile())
+      throw new SetupError(`${step.title}: ${step.output} was not made`);
     log(`setup: ${step.title}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
     state[name] = hash;
     mkdirSync(dirname(statePath), { recursive: true });
