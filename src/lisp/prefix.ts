@@ -39,7 +39,10 @@ export function addressFromBytes(bytes: Uint8Array): string {
 /** Stricter than ipaddr.js's own parser, which also takes '10.1', '0x7f.1' and zone identifiers. */
 export function isAddress(text: string): boolean {
   if (!text.includes(':')) return ipaddr.IPv4.isValidFourPartDecimal(text);
-  return /^[0-9a-f:.]+$/i.test(text) && ipaddr.IPv6.isValid(text);
+  if (!/^[0-9a-f:.]+$/i.test(text) || !ipaddr.IPv6.isValid(text)) return false;
+  // ipaddr.js reads the deprecated '::192.0.2.1' as IPv4-mapped, and takes octal octets in the dotted tail.
+  const tail = text.slice(text.lastIndexOf(':') + 1);
+  return !tail.includes('.') || (!/^::[0-9.]+$/.test(text) && ipaddr.IPv4.isValidFourPartDecimal(tail));
 }
 
 export const addressFamily = (text: string): 4 | 6 => (text.includes(':') ? 6 : 4);
