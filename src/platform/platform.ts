@@ -150,6 +150,8 @@ export interface MptcpConnection {
   /** MP_PRIO (RFC 8684 section 3.3.8). */
   setBackup(id: number, backup: boolean): Promise<void>;
   onEvent(listener: (event: MptcpEvent) => void): void;
+  /** Closes the socket with a reset. Only while the relay has not taken it: the client went away meanwhile. */
+  abandon(): void;
   /** Forgets the connection (the socket itself belongs to the relay by then). */
   dispose(): void;
 }
@@ -265,6 +267,8 @@ export interface RelayReport extends RelayCounters {
   /** errno's name when reason is 'error' or a reset came with one. */
   code?: string;
   durationMs: number;
+  /** The server side's subflows as the system counted them just before the socket was closed, where it tells. */
+  subflows?: { flow: Flow; bytesSent: number; bytesReceived: number; retransmits: number }[];
 }
 
 export interface RelaySession {
