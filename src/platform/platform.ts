@@ -219,12 +219,19 @@ export interface PlaneOptions {
 export interface LispDataPlane {
   /** 'user' (TUN), 'kernel' (lisp.ko, eBPF) or 'memory'. */
   readonly kind: string;
-  start(options: PlaneOptions, onEvent: (event: PlaneEvent) => void): Promise<{ device: string; mtu: number }>;
+  start(
+    options: PlaneOptions,
+    onEvent: (event: PlaneEvent) => void,
+  ): Promise<{ device: string; mtu: number }>;
   /** Replaces RLOCs, EIDs, routes and switches without disturbing mappings and pins. */
   update(options: PlaneOptions): Promise<void>;
   setMapping(mapping: Mapping): void;
   deleteMapping(iid: number, eid: string): void;
-  listMappings(): { iid: number; eid: string; locators: { rloc: string; priority: number; weight: number }[] }[];
+  listMappings(): {
+    iid: number;
+    eid: string;
+    locators: { rloc: string; priority: number; weight: number }[];
+  }[];
   /** A path that must not be chosen by priority and weight (a probe failed); pins to it stay. */
   setPathState(path: Path, up: boolean): void;
   /** Synchronous: when it returns, the next packet of the flow takes the path. Replaces an older pin. */
@@ -324,6 +331,14 @@ export interface Finding {
   remedy?: string;
 }
 
+/** What the host's routing must know beside the interceptor's rules and the data plane's device. */
+export interface HostOptions {
+  /** Packets from an RLOC with a gateway leave by that gateway. */
+  rlocs: { address: string; interface?: string; gateway?: string }[];
+  /** EID prefixes this host answers for itself (`intercept.nat`). */
+  localPrefixes: string[];
+}
+
 export interface Platform {
   readonly name: 'freebsd' | 'linux' | 'memory';
   readonly interceptor: Interceptor;
@@ -332,6 +347,10 @@ export interface Platform {
   readonly relay: Relay;
   readonly control: ControlTransport;
   readonly clock: Clock;
+  /** Routes of the host beside those of rules and device; before start, and again at a reload. */
+  configure?(options: HostOptions): Promise<void>;
+  /** The last step of a stop: takes back every change to the host. */
+  close?(): Promise<void>;
   /** What is missing on this host for the given roles. Needs no privilege. */
   doctor(): Promise<Finding[]>;
   /** Removes what an earlier, killed process left behind (rules, routes, device). */
