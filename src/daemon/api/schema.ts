@@ -185,7 +185,11 @@ export const Lookup = object({
   /** true: the mapping system was asked; false: answered from the map-cache. */
   asked: Type.Boolean(),
   elapsedMs: Milliseconds,
-  /** Absent when neither the map-cache nor the mapping system knows one. */
+  /** 'negative': the mapping system says that there are no RLOCs; 'unreachable': nobody answered, or nobody could be asked. */
+  status: literals('found', 'negative', 'unreachable'),
+  /** Of 'unreachable'. */
+  reason: Type.Optional(Type.String()),
+  /** Absent when unreachable; without locators when negative. */
   mapping: Type.Optional(Mapping),
 });
 export type Lookup = Static<typeof Lookup>;
@@ -349,7 +353,7 @@ export interface RouteSchema {
   response: TSchema;
 }
 
-const routes = <T extends Record<string, RouteSchema>>(table: T): T => table;
+const routes = <const T extends Record<string, RouteSchema>>(table: T): T => table;
 
 /** One entry a route; the server registers a handler for each name. */
 export const ROUTES = routes({
