@@ -14,6 +14,7 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   accessSync,
+  chmodSync,
   constants,
   existsSync,
   mkdirSync,
@@ -183,6 +184,9 @@ const steps = {
         '-p',
         root,
       ]);
+      // The two programs are started by name, also through a link.
+      for (const program of ['cli', 'daemon'])
+        chmodSync(join(root, 'dist', 'src', program, 'main.js'), 0o755);
     },
   },
   addon: {
