@@ -96,11 +96,9 @@ export const watchFlags = {
   watch: Flags.boolean({ char: 'w', description: 'Show it again and again until interrupted.' }),
   interval: Flags.integer({
     char: 'n',
-    description: 'Seconds between two looks.',
-    default: 1,
+    description: 'As --watch, with that many seconds between two looks instead of one.',
     min: 1,
     max: 3600,
-    dependsOn: ['watch'],
     helpValue: 'SECONDS',
   }),
 };

@@ -60,7 +60,7 @@ export abstract class DaemonCommand extends BaseCommand {
     look: () => Promise<T>,
     render: (now: T, before: { value: T; elapsedMs: number } | undefined) => string,
   ): Promise<T | undefined> {
-    if (!flags.watch) {
+    if (!flags.watch && flags.interval === undefined) {
       const value = await look();
       this.print(render(value, undefined));
       return value;

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 export const DEFAULT_SOCKET = '/var/run/amptcp/amptcpd.sock';
 
 export const DEFAULT_CONFIG_FILE =
-  process.platform === 'freebsd' ? '/usr/local/etc/amptcp/amptcpd.toml' : '/etc/amptcp/amptcpd.toml';
+  process.platform === 'freebsd' ? '/usr/local/etc/amptcpd.conf' : '/etc/amptcpd.conf';
 
 /**
  * `--socket` and AMPTCP_SOCKET come first and are handled by the flag. Else the socket is the one that the configuration

@@ -11,7 +11,7 @@ export default class ConnectionList extends DaemonCommand {
     { description: 'All of them', command: '<%= config.bin %> connection list' },
     {
       description: 'With their rates, every two seconds',
-      command: '<%= config.bin %> connection list --watch -n 2',
+      command: '<%= config.bin %> connection list -n 2',
     },
   ];
   static override flags = watchFlags;
