@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * Live connections follow their plan: what reconcile() says is carried out, one step at a time per connection, and again
+ * after every event that could change the answer. Nothing here runs on a timer of its own: whatever waits for a time
+ * (a joining subflow, the next attempt on a path) is looked at by the gateway's one tick.
+ */
+import { pathKey, type Path } from '../lisp/mapping.js';
+import type { Clock, MptcpEvent, PlatformError, Subflow } from '../platform/platform.js';
+import type { GatewayCounters } from './account.js';
+import type { Connection, TrackedSubflow } from './connection.js';
+import type { GatewayLog } from './gateway.js';
+import type { Pins } from './pins.js';
+import { reconcile } from './reconcile.js';
+
+export interface FollowOptions {
+  /** Subflows of one connection at most. */
+  maxSubflows: number;
+  /** A subflow that has not been established by then has failed. */
+  joinTimeoutMs: number;
+  /** First and longest wait before a path is tried again. */
+  retryMs: number;
+  retryMaxMs: number;
+}
+
+export const DEFAULT_FOLLOW: FollowOptions = {
+  maxSubflows: 4,
+  joinTimeoutMs: 3000,
+  retryMs: 500,
+  retryMaxMs: 30_000,
+};
+
+export class Follower {
+  /** Connections that wait for a time. */
+  private readonly waiting = new Set<Connection>();
+
+  constructor(
+    private readonly pins: Pins,
+    private readonly clock: Clock,
+    private readonly counters: GatewayCounters,
+    private readonly log: GatewayLog,
+    private options: FollowOptions,
+    private readonly isDown: (path: Path) => boolean,
+  ) {}
+
+  configure(options: Partial<FollowOptions>): void {
+    this.options = { ...this.options, ...options };
+  }
+
+  get busy(): boolean {
+    return this.waiting.size > 0;
+  }
+
+  forget(connection: Connection): void {
+    this.waiting.delete(connection);
+  }
+
+  /** Paths this connection should have now, in order. */
+  wanted(connection: Connection): Path[] {
+    const paths = [...(connection.group?.paths ?? [])];
+    const keys = new Set(paths.map(pathKey));
+    for (const path of connection.extra) if (!keys.has(pathKey(path))) paths.push(path);
+    return paths.slice(0, Math.max(this.options.maxSubflows, connection.extra.length + 1));
+  }
+
+  /** Brings the connection's subflows in line with its plan. Never rejects. */
+  async follow(connection: Connection): Promise<void> {
+    if (connection.following) {
+      connection.followAgain = true;
+      return;
+    }
+    connection.following = true;
+    try {
+      do {
+        connection.followAgain = false;
+        await this.step(connection);
+      } while (connection.followAgain);
+    } catch (error) {
+      this.log.error({ connection: connection.id, err: error }, 'following the plan failed');
+    } finally {
+      connection.following = false;
+    }
+  }
+
+  private canFollow(connection: Connection): boolean {
+    return connection.state === 'established' && connection.joinable && connection.link?.protocol === 'mptcp';
+  }
+
+  private async step(connection: Connection): Promise<void> {
+    if (!this.canFollow(connection)) return;
+    const now = this.clock.now();
+    const wanted = this.wanted(connection);
+    const wantedKeys = new Set(wanted.map(pathKey));
+    const blocked = new Set<string>();
+    for (const [key, setback] of connection.setbacks) {
+      if (setback.retryAt > now) blocked.add(key);
+      else if (!wantedKeys.has(key)) connection.setbacks.delete(key);
+    }
+    const changes = reconcile({
+      subflows: [...connection.subflows.values()].flatMap(({ id, path, state, stale, manual }) =>
+        path === undefined ? [] : [{ id, path, state, stale, manual }],
+      ),
+      wanted,
+      blocked,
+      full: connection.full,
+    });
+    for (const path of changes.add) {
+      if (!this.canFollow(connection) || connection.full) break;
+      await this.add(connection, path, false, false).catch(() => undefined);
+    }
+    for (const id of changes.remove) {
+      if (!this.canFollow(connection)) break;
+      await this.remove(connection, id, 'no longer in the plan');
+      connection.followAgain = true;
+    }
+    this.notice(connection);
+  }
+
+  /** Keeps the connection in sight as long as something about it is a matter of time. */
+  private notice(connection: Connection): void {
+    let timed = false;
+    for (const subflow of connection.subflows.values()) timed ||= subflow.state === 'joining';
+    for (const setback of connection.setbacks.values()) timed ||= Number.isFinite(setback.retryAt);
+    if (timed && connection.state === 'established') this.waiting.add(connection);
+    else this.waiting.delete(connection);
+  }
+
+  /** @throws PlatformError as the connector does; the setback is noted already. */
+  async add(connection: Connection, path: Path, backup: boolean, manual: boolean): Promise<TrackedSubflow> {
+    const link = connection.link!;
+    const flows: { pinned?: Parameters<Pins['set']>[0] } = {};
+    try {
+      const subflow = await link.addSubflow({
+        localAddress: link.flow.local.address,
+        remote: { address: link.flow.remote.address, port: link.flow.remote.port },
+        backup,
+        beforeSyn: (flow) => {
+          if (flows.pinned !== undefined) this.pins.drop(flows.pinned);
+          this.pins.set(flow, path, connection.iid);
+          flows.pinned = flow;
+        },
+      });
+      this.counters.subflowsAdded++;
+      const tracked = this.track(connection, subflow, path);
+      if (tracked === undefined) return { ...untracked(subflow, path, this.clock.now()) };
+      tracked.manual ||= manual;
+      // Under way: the wait begins anew only if this attempt fails as well.
+      const setback = connection.setbacks.get(pathKey(path));
+      if (setback !== undefined) setback.retryAt = Infinity;
+      this.notice(connection);
+      return tracked;
+    } catch (error) {
+      const { code, message } = error as PlatformError;
+      if (flows.pinned !== undefined) this.pins.drop(flows.pinned);
+      if (code === 'ELIMIT') connection.full = true;
+      else if (code !== 'EAGAIN') this.setback(connection, path, false);
+      this.log.debug(
+        { connection: connection.id, path: pathKey(path), code },
+        `subflow not added: ${message}`,
+      );
+      this.notice(connection);
+      throw error;
+    }
+  }
+
+  /** Events may overtake the promise that announces a subflow, and a subflow may be gone before it resolves. */
+  private track(connection: Connection, subflow: Subflow, path: Path): TrackedSubflow | undefined {
+    const known = connection.subflows.get(subflow.id);
+    if (known !== undefined) return known;
+    if (subflow.state === 'closed' || connection.closedIds?.has(subflow.id)) return undefined;
+    const tracked = untracked(subflow, path, this.clock.now());
+    connection.subflows.set(subflow.id, tracked);
+    return tracked;
+  }
+
+  async remove(connection: Connection, id: number, why: string): Promise<void> {
+    const subflow = connection.subflows.get(id);
+    if (subflow === undefined || connection.link === undefined) return;
+    connection.details();
+    try {
+      await connection.link.removeSubflow(id);
+      this.log.debug(
+        { connection: connection.id, subflow: id, path: subflow.path },
+        `subflow removed: ${why}`,
+      );
+    } catch (error) {
+      const { message, code } = error as PlatformError;
+      this.log.debug({ connection: connection.id, subflow: id, code }, `subflow not removed: ${message}`);
+    }
+    this.counters.subflowsRemoved++;
+    this.gone(connection, subflow);
+  }
+
+  private gone(connection: Connection, subflow: TrackedSubflow): void {
+    if (connection.subflows.get(subflow.id) !== subflow) return;
+    connection.subflows.delete(subflow.id);
+    (connection.closedIds ??= new Set()).add(subflow.id);
+    connection.past.push({ flow: subflow.flow, path: subflow.path, last: subflow.last });
+    this.pins.release(subflow.flow);
+    // There may be room at the peer again, and what it refused may be asked for once more.
+    connection.full = false;
+    for (const [key, setback] of connection.setbacks) if (setback.refused) connection.setbacks.delete(key);
+  }
+
+  private setback(connection: Connection, path: Path, refused: boolean): void {
+    const key = pathKey(path);
+    const failures = (connection.setbacks.get(key)?.failures ?? 0) + 1;
+    const wait = Math.min(this.options.retryMaxMs, this.options.retryMs * 2 ** (failures - 1));
+    connection.setbacks.set(key, {
+      path,
+      failures,
+      retryAt: refused ? Infinity : this.clock.now() + wait,
+      refused,
+    });
+  }
+
+  /** The path is not to be used for this connection until the mapping or its state changes. */
+  suppress(connection: Connection, path: Path): void {
+    connection.setbacks.set(pathKey(path), { path, failures: 0, retryAt: Infinity, refused: false });
+  }
+
+  onEvent(connection: Connection, event: MptcpEvent): void {
+    switch (event.type) {
+      case 'established':
+        connection.joinable = true;
+        break;
+      case 'fallback':
+        connection.joinable = false;
+        connection.protocol = 'tcp';
+        this.log.debug({ connection: connection.id }, 'the server does not speak MPTCP: plain TCP');
+        return;
+      case 'subflow-established': {
+        const path = this.pins.pathOf(event.subflow.flow);
+        const tracked =
+          connection.subflows.get(event.subflow.id) ??
+          (path === undefined ? undefined : this.track(connection, event.subflow, path));
+        if (tracked === undefined) return;
+        tracked.state = 'established';
+        if (path !== undefined) connection.setbacks.delete(pathKey(path));
+        this.log.debug({ connection: connection.id, subflow: tracked.id, path }, 'subflow established');
+        break;
+      }
+      case 'subflow-closed': {
+        const tracked = connection.subflows.get(event.subflow.id);
+        if (tracked === undefined) {
+          (connection.closedIds ??= new Set()).add(event.subflow.id);
+          if (event.refused === true) this.refused(connection, this.pins.pathOf(event.subflow.flow));
+          this.pins.release(event.subflow.flow);
+          return;
+        }
+        this.gone(connection, tracked);
+        if (event.refused === true) this.refused(connection, tracked.path);
+        else if (tracked.path !== undefined) this.setback(connection, tracked.path, false);
+        this.log.debug(
+          { connection: connection.id, subflow: tracked.id, path: tracked.path, code: event.code },
+          event.refused === true ? 'subflow refused by the peer' : 'subflow closed',
+        );
+        break;
+      }
+      case 'announced':
+      case 'closed':
+        return;
+    }
+    void this.follow(connection);
+  }
+
+  private refused(connection: Connection, path: Path | undefined): void {
+    this.counters.subflowsRefused++;
+    connection.full = true;
+    if (path === undefined) return;
+    this.setback(connection, path, true);
+    // Nothing fresher is to be had, so what is there serves on.
+    for (const subflow of connection.subflows.values()) {
+      if (subflow.path !== undefined && pathKey(subflow.path) === pathKey(path)) subflow.stale = false;
+    }
+  }
+
+  /** The plan of the connection is another one: refusals and waiting times of before say nothing about it. */
+  planChanged(connection: Connection): void {
+    connection.full = false;
+    connection.setbacks.clear();
+    void this.follow(connection);
+  }
+
+  /** A path went down: what lives on it is stale from now on. It came up: it is worth a try at once. */
+  pathChanged(connection: Connection, path: Path, up: boolean): void {
+    const key = pathKey(path);
+    if (up) connection.setbacks.delete(key);
+    else {
+      for (const subflow of connection.subflows.values()) {
+        if (subflow.path !== undefined && pathKey(subflow.path) === key) subflow.stale = true;
+      }
+    }
+    void this.follow(connection);
+  }
+
+  /** The gateway's tick: joins that take too long, waits that are over. */
+  tick(): void {
+    const now = this.clock.now();
+    for (const connection of this.waiting) {
+      let act = false;
+      for (const subflow of [...connection.subflows.values()]) {
+        if (subflow.state !== 'joining') continue;
+        const dead = subflow.path !== undefined && this.isDown(subflow.path);
+        if (!dead && now - subflow.since < this.options.joinTimeoutMs) continue;
+        if (subflow.path !== undefined) this.setback(connection, subflow.path, false);
+        act = true;
+        void this.remove(connection, subflow.id, dead ? 'its path went down' : 'no answer to its MP_JOIN');
+      }
+      for (const setback of connection.setbacks.values()) act ||= setback.retryAt <= now;
+      if (act) void this.follow(connection);
+    }
+  }
+}
+
+const untracked = (subflow: Subflow, path: Path, since: number): TrackedSubflow => ({
+  id: subflow.id,
+  flow: subflow.flow,
+  path,
+  state: subflow.state === 'established' ? 'established' : 'joining',
+  backup: subflow.backup,
+  stale: false,
+  manual: false,
+  since,
+});

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * Third stage: the RLOC set of a destination becomes an ordered list of paths, one per usable RLOC. Values in, a value out.
+ *
+ *   remote RLOCs   the best priority that has a usable one (RFC 9300 section 6.3: lower is preferred, 255 is never used)
+ *   local RLOCs    likewise, this host's own
+ *   pairing        each remote RLOC with a local RLOC of its own where there are enough; paths probed up before unknown
+ *                  ones; never one that is down. With all else equal the n-th is paired with the n-th in order of address,
+ *                  so that the outcome does not depend on who asked when.
+ *   order          up before unknown, then weight, then address: the first path is the one the connection opens on
+ */
+import type { Mapping, Path, PathState } from '../lisp/mapping.js';
+import { addressBytes, addressFamily } from '../lisp/prefix.js';
+
+export interface LocalRloc {
+  address: string;
+  priority: number;
+  weight: number;
+}
+
+export interface PlanLimits {
+  /** Paths of one connection at most. */
+  maxPaths: number;
+}
+
+/** RFC 9301 section 5.4: a locator of this priority must not be used for unicast. */
+const UNUSABLE = 255;
+
+export function plan(
+  mapping: Mapping,
+  locals: readonly LocalRloc[],
+  stateOf: (path: Path) => PathState,
+  limits: PlanLimits,
+): Path[] {
+  const remotes = mapping.locators
+    .filter((locator) => locator.priority < UNUSABLE && locator.reachable)
+    .map(({ rloc, priority, weight }) => ({ address: rloc, priority, weight }));
+  const states = new Map<string, PathState>();
+  const state = (local: string, remote: string): PathState => {
+    const key = `${local}>${remote}`;
+    let known = states.get(key);
+    if (known === undefined) states.set(key, (known = stateOf({ local, remote })));
+    return known;
+  };
+  for (const remoteClass of classes(remotes)) {
+    for (const localClass of classes(locals.filter(({ priority }) => priority < UNUSABLE))) {
+      const paths = pair(remoteClass, localClass, state);
+      if (paths.length > 0) return paths.slice(0, Math.max(1, limits.maxPaths));
+    }
+  }
+  return [];
+}
+
+/** Groups of equal priority, best first, each in order of address. */
+function classes(rlocs: readonly LocalRloc[]): LocalRloc[][] {
+  const byPriority = new Map<number, LocalRloc[]>();
+  const seen = new Set<string>();
+  for (const rloc of rlocs) {
+    if (seen.has(rloc.address)) continue;
+    seen.add(rloc.address);
+    byPriority.set(rloc.priority, [...(byPriority.get(rloc.priority) ?? []), rloc]);
+  }
+  return [...byPriority.entries()].sort(([a], [b]) => a - b).map(([, group]) => group.sort(byAddress));
+}
+
+const byAddress = (a: LocalRloc, b: LocalRloc): number => {
+  const [left, right] = [addressBytes(a.address), addressBytes(b.address)];
+  return left.length - right.length || Buffer.compare(left, right);
+};
+
+function pair(
+  remotes: LocalRloc[],
+  locals: LocalRloc[],
+  state: (local: string, remote: string) => PathState,
+): Path[] {
+  const allowed = (local: LocalRloc, remote: LocalRloc, worst: PathState): boolean => {
+    if (addressFamily(local.address) !== addressFamily(remote.address)) return false;
+    const now = state(local.address, remote.address);
+    return now === 'up' || (now === 'unknown' && worst === 'unknown');
+  };
+  /** localOf[r] and remoteOf[l]: the matching so far. */
+  const localOf = new Map<LocalRloc, LocalRloc>();
+  const remoteOf = new Map<LocalRloc, LocalRloc>();
+  /** One augmenting path (Kuhn's algorithm): `remote` gets a local, others may have to move to another of theirs. */
+  const augment = (remote: LocalRloc, worst: PathState, seen: Set<LocalRloc>): boolean => {
+    const turn = remotes
+      .filter((r) => addressFamily(r.address) === addressFamily(remote.address))
+      .indexOf(remote);
+    const own = locals.filter((l) => addressFamily(l.address) === addressFamily(remote.address));
+    for (let i = 0; i < own.length; i++) {
+      const local = own[(turn + i) % own.length]!;
+      if (seen.has(local) || !allowed(local, remote, worst)) continue;
+      seen.add(local);
+      const holder = remoteOf.get(local);
+      if (holder === undefined || augment(holder, worst, seen)) {
+        localOf.set(remote, local);
+        remoteOf.set(local, remote);
+        return true;
+      }
+    }
+    return false;
+  };
+  for (const worst of ['up', 'unknown'] as const) {
+    for (const remote of remotes) if (!localOf.has(remote)) augment(remote, worst, new Set());
+  }
+  // More remote RLOCs than local ones: the local that carries least so far is shared.
+  const load = new Map<LocalRloc, number>([...localOf.values()].map((local) => [local, 1]));
+  for (const remote of remotes) {
+    if (localOf.has(remote)) continue;
+    for (const worst of ['up', 'unknown'] as const) {
+      const usable = locals.filter((local) => allowed(local, remote, worst));
+      const least = usable.sort((a, b) => (load.get(a) ?? 0) - (load.get(b) ?? 0))[0];
+      if (least === undefined) continue;
+      localOf.set(remote, least);
+      load.set(least, (load.get(least) ?? 0) + 1);
+      break;
+    }
+  }
+  const rank = { up: 0, unknown: 1, down: 2 };
+  return remotes
+    .flatMap((remote) => {
+      const local = localOf.get(remote);
+      if (local === undefined) return [];
+      const path: Path = { local: local.address, remote: remote.address };
+      return [{ path, rank: rank[state(path.local, path.remote)], weight: remote.weight }];
+    })
+    .sort((a, b) => a.rank - b.rank || b.weight - a.weight)
+    .map(({ path }) => path);
+}
