@@ -19,6 +19,7 @@ int	lisp_lpm_set(struct lisp_lpm *lpm, uint32_t iid, const struct lisp_prefix *p
 void	*lisp_lpm_remove(struct lisp_lpm *lpm, uint32_t iid, const struct lisp_prefix *prefix);
 void	*lisp_lpm_exact(const struct lisp_lpm *lpm, uint32_t iid, const struct lisp_prefix *prefix);
 void	*lisp_lpm_lookup(const struct lisp_lpm *lpm, uint32_t iid, const struct lisp_addr *addr);
+bool	lisp_lpm_has_instance(const struct lisp_lpm *lpm, uint32_t iid);
 /* Octets of memory held, for reports. */
 size_t	lisp_lpm_memory(const struct lisp_lpm *lpm);
 

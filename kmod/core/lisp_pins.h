@@ -37,7 +37,7 @@ bool	lisp_pins_lookup(const struct lisp_pins *pins, const struct lisp_flow *flow
 uint32_t lisp_pins_age(struct lisp_pins *pins, uint64_t now_ms, uint32_t max_idle_ms, uint32_t budget);
 /* Gleaned pins whose path uses an RLOC (either end) that is gone. */
 uint32_t lisp_pins_forget_rloc(struct lisp_pins *pins, const struct lisp_addr *rloc);
-/* As lisp_mapcache_next. A table that grows in between starts over: a pin may then be seen twice, but none is left out. */
+/* As lisp_mapcache_next. */
 int	lisp_pins_next(const struct lisp_pins *pins, uint64_t *cursor, uint64_t now_ms, struct lisp_pin *out);
 
 #endif /* LISP_PINS_H */
