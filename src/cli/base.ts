@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-import { Command, Flags } from '@oclif/core';
+import { Command, Flags, type Interfaces } from '@oclif/core';
 import { ApiClient } from './client.js';
 import { EXIT_COMMON, EXIT_DAEMON, type ExitCode } from './exit-codes.js';
 import { asFailure, failureJson } from './failure.js';
@@ -12,6 +12,10 @@ import { configuredSocket } from './socket.js';
  */
 export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true;
+
+  static override baseFlags: Interfaces.FlagInput = {
+    json: Flags.boolean({ description: 'Print JSON instead of text.', helpGroup: 'GLOBAL' }),
+  };
 
   /** Shown in help. */
   static exitCodes: readonly ExitCode[] = EXIT_COMMON;
@@ -39,6 +43,7 @@ export abstract class DaemonCommand extends BaseCommand {
   static override exitCodes: readonly ExitCode[] = EXIT_DAEMON;
 
   static override baseFlags = {
+    ...BaseCommand.baseFlags,
     socket: Flags.string({
       description: "The daemon's socket; by default the one that its configuration names.",
       env: 'AMPTCP_SOCKET',

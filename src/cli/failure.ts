@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 import { EXIT, type ExitCode } from './exit-codes.js';
+import { printable } from './output.js';
 
 export interface FailureDetail {
   line?: number;
@@ -58,17 +59,17 @@ export function failureJson(failure: Failure): Record<string, unknown> {
   };
 }
 
+/** 'line 12, rloc[0].priority: expected ...' */
+export function failureLine({ line, key, message }: FailureDetail): string {
+  const where = [...(line === undefined ? [] : [`line ${line}`]), ...(key === undefined ? [] : [key])];
+  return printable(where.length === 0 ? message : `${where.join(', ')}: ${message}`);
+}
+
 /** ... and for people. */
 export function failureText(failure: Failure): string {
-  const details = failure.details.map(({ line, key, message }) => {
-    const where = [line === undefined ? '' : `line ${line}`, key ?? '']
-      .filter((part) => part !== '')
-      .join(', ');
-    return `  ${where === '' ? '' : `${where}: `}${message}`;
-  });
   return [
-    `amptcp: ${failure.message}`,
-    ...details,
+    `amptcp: ${failure.message.split('\n').map(printable).join('\n')}`,
+    ...failure.details.map((detail) => `  ${failureLine(detail)}`),
     ...(failure.hint === undefined ? [] : [failure.hint]),
   ].join('\n');
 }
