@@ -102,3 +102,21 @@ export const watchFlags = {
     helpValue: 'SECONDS',
   }),
 };
+
+export const labFlags = {
+  rlocs: Flags.integer({
+    description: 'Number of providers, and so of RLOCs.',
+    default: 2,
+    min: 1,
+    max: 8,
+    helpValue: 'N',
+  }),
+  rate: Flags.integer({
+    description: 'Rate of each provider in Mbit/s, 0 for as fast as it goes.',
+    default: 50,
+    min: 0,
+    max: 100_000,
+    helpValue: 'MBIT/S',
+  }),
+  ipv6: Flags.boolean({ description: 'IPv6 for EIDs and RLOCs both.' }),
+};
