@@ -18,7 +18,16 @@
         'common/addon.cc',
       ],
       'conditions': [
-        ['OS=="linux"', { 'defines': ['_GNU_SOURCE'], 'sources': [] }],
+        ['OS=="linux"', {
+          'defines': ['_GNU_SOURCE'],
+          'sources': [
+            'common/errno_name.c',
+            'linux/descriptors.c', 'linux/descriptors_binding.cc',
+            'linux/listener.c', 'linux/listener_binding.cc',
+            'linux/mptcp.c', 'linux/mptcp_binding.cc',
+            'linux/relay.c', 'linux/relay_binding.cc',
+          ],
+        }],
         ['OS=="freebsd"', { 'sources': [] }],
       ],
     },

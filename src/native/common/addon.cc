@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The addon's entry: each part of the native code adds its own object to the exports.
 #include "addon.h"
+#ifdef __linux__
+#include "../linux/sockets_binding.h"
+#endif
 
 static Napi::Object InitAddon(Napi::Env env, Napi::Object exports)
 {
+#ifdef __linux__
+	amptcp::InitDescriptors(env, exports);
+	amptcp::InitListener(env, exports);
+	amptcp::InitMptcp(env, exports);
+	amptcp::InitRelay(env, exports);
+#endif
 	return exports;
 }
 

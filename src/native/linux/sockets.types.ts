@@ -90,11 +90,15 @@ export interface NativeMptcp {
   /** Forgets a connect under way; the descriptor stays open. */
   cancel(descriptor: number): void;
   info(descriptor: number): NativeMptcpInfo | undefined;
-  subflows(descriptor: number): NativeSubflowInfo[];
+  /** Token 0: a TCP socket as its own only subflow. undefined: no such socket any more. */
+  subflows(descriptor: number): { token: number; subflows: NativeSubflowInfo[] } | undefined;
   /** One generic netlink request; the datagrams that answer it. */
   netlink(request: Uint8Array): Buffer[];
   subscribe(group: number): void;
 }
+
+/** How a direction's bytes are moved: through a buffer, or a pipe. */
+export type RelayMethod = 'copy' | 'splice';
 
 export interface NativeRelayReport {
   session: number;
@@ -108,14 +112,19 @@ export interface NativeRelayReport {
 
 /** relay.c: moves the bytes in threads of its own. */
 export interface NativeRelay {
-  start(threads: number, onClosed: (batch: NativeRelayReport[]) => void): void;
+  start(
+    threads: number,
+    up: RelayMethod,
+    down: RelayMethod,
+    onClosed: (batch: NativeRelayReport[]) => void,
+  ): void;
+  /** Takes ownership of both sockets. */
   run(
     client: number,
     server: number,
     idleTimeoutMs: number,
     halfOpenTimeoutMs: number,
     keepaliveSeconds: number,
-    mptcpSides: number,
   ): number;
   /** undefined: the session has ended. */
   counters(session: number): { up: number; down: number } | undefined;

@@ -1,0 +1,820 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ *   client socket --- direction UP  : read, hold what does not fit, write ---> server socket
+ *                <--- direction DOWN: the same the other way -------------
+ *
+ * A session belongs to one worker thread. Level-triggered epoll; a side's interest follows from its two directions:
+ * IN while the direction it feeds holds nothing, OUT while the direction that feeds it holds something. So what one
+ * side does not take, the other is not asked for: that is the back-pressure.
+ *
+ * An idle session owns no buffer and no pipe. Reading goes into the worker's buffer; only what cannot be written
+ * at once stays with the direction, until it is gone.
+ *
+ * Sessions live in chunks that are never freed, so that counters can be read by number without a lock: the number
+ * holds a generation, which is checked before and after.
+ */
+#include "relay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "descriptors.h"
+
+#define BUFFER_SIZE (256u * 1024)
+/* When this much waits in a worker, what waits more is kept small: many stuck peers must not take all memory. */
+#define HELD_MANY (64u * 1024 * 1024)
+#define BUFFER_SIZE_THEN (16u * 1024)
+#define SPARE_BUFFERS 8
+#define PIPE_SIZE (1024 * 1024)
+#define SPARE_PIPES 8
+/* Octets of one direction before others have their turn. */
+#define TURN (1024u * 1024)
+#define EVENTS 256
+#define MAX_THREADS 64
+#define CHUNK 1024u
+#define CHUNKS 1024u
+#define INDEX_BITS 20
+#define TIMER_GRAIN_MS 20
+
+enum { CLIENT, SERVER };
+enum { UP, DOWN };
+
+struct session;
+struct worker;
+
+struct side {
+	struct session *session;
+	int fd;
+	uint32_t interest;
+	bool registered;
+	/* Both ends of it are shut: epoll would report that for ever. */
+	bool hung_up;
+};
+
+struct direction {
+	/* Held: [start, end) of buffer, or `end - start` octets in the pipe. */
+	uint8_t *buffer;
+	uint32_t capacity, start, end;
+	int pipe[2];
+	bool eof;  /* the source has no more */
+	bool shut; /* and the sink has been told */
+	_Atomic uint64_t moved;
+};
+
+struct session {
+	_Atomic uint32_t generation;
+	uint32_t index;
+	struct worker *worker;
+	struct session *next, **at; /* of the worker's sessions, or the free list */
+	struct side sides[2];
+	struct direction directions[2];
+	struct am_session_options options;
+	int64_t started, active;
+	bool dead;
+};
+
+struct command {
+	struct command *next;
+	struct session *session;
+	uint32_t generation;
+	bool abort;
+	enum am_close_reason reason;
+};
+
+struct worker {
+	struct am_relay *relay;
+	pthread_t thread;
+	int epoll, wake;
+	struct session *sessions;
+	/* Ended in this turn: their numbers may still be in the batch of events. */
+	struct session *graveyard;
+	uint8_t *spare[SPARE_BUFFERS];
+	unsigned spares;
+	int spare_pipes[SPARE_PIPES][2];
+	unsigned spare_pipe_count;
+	size_t held;
+	int64_t now, next_check;
+	_Atomic unsigned count;
+	pthread_mutex_t mutex; /* commands, stopping */
+	struct command *commands, **last;
+	bool stopping;
+};
+
+struct am_relay {
+	struct am_relay_config config;
+	struct worker workers[MAX_THREADS];
+	am_session_closed_fn on_closed;
+	void *context;
+	pthread_mutex_t mutex; /* chunks, free list */
+	struct session *_Atomic chunks[CHUNKS];
+	unsigned chunk_count;
+	struct session *free;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static uint32_t held(const struct direction *d)
+{
+	return d->end - d->start;
+}
+
+static uint64_t session_number(const struct session *s)
+{
+	return (uint64_t)atomic_load(&s->generation) << INDEX_BITS | s->index;
+}
+
+/* ------------------------------------------------------------ buffers and pipes */
+
+static uint8_t *take_buffer(struct worker *w)
+{
+	return w->spares > 0 ? w->spare[--w->spares] : malloc(BUFFER_SIZE);
+}
+
+static void give_buffer(struct worker *w, uint8_t *buffer, uint32_t capacity)
+{
+	if (capacity == BUFFER_SIZE && w->spares < SPARE_BUFFERS)
+		w->spare[w->spares++] = buffer;
+	else
+		free(buffer);
+}
+
+static void release(struct worker *w, struct direction *d)
+{
+	if (d->buffer != NULL) {
+		w->held -= d->capacity;
+		give_buffer(w, d->buffer, d->capacity);
+		d->buffer = NULL;
+	}
+	d->start = d->end = d->capacity = 0;
+	if (d->pipe[0] >= 0 && w->spare_pipe_count < SPARE_PIPES) {
+		memcpy(w->spare_pipes[w->spare_pipe_count++], d->pipe, sizeof(d->pipe));
+	} else if (d->pipe[0] >= 0) {
+		close(d->pipe[0]);
+		close(d->pipe[1]);
+	}
+	d->pipe[0] = d->pipe[1] = -1;
+}
+
+static int take_pipe(struct worker *w, struct direction *d)
+{
+	if (w->spare_pipe_count > 0) {
+		memcpy(d->pipe, w->spare_pipes[--w->spare_pipe_count], sizeof(d->pipe));
+		return 0;
+	}
+	if (pipe2(d->pipe, O_NONBLOCK | O_CLOEXEC) < 0) {
+		d->pipe[0] = d->pipe[1] = -1;
+		return -errno;
+	}
+	/* Beyond the user's share of pipe memory it stays small, which is slower and works. */
+	fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE);
+	return 0;
+}
+
+/* ------------------------------------------------------------ ending */
+
+static void finish(struct session *s, enum am_close_reason reason, int error)
+{
+	struct worker *w = s->worker;
+	struct am_session_report report;
+	bool reset_client = reason != AM_CLOSE_FINISHED && reason != AM_CLOSE_CLIENT_RESET;
+	bool reset_server = reason != AM_CLOSE_FINISHED && reason != AM_CLOSE_SERVER_RESET;
+	uint32_t token = 0;
+
+	if (s->dead)
+		return;
+	s->dead = true;
+	memset(&report, 0, offsetof(struct am_session_report, subflows));
+	report.session = session_number(s);
+	report.reason = reason;
+	report.error = error;
+	for (int i = SERVER; i >= CLIENT && token == 0; i--) {
+		report.subflow_count = am_subflows(s->sides[i].fd, report.subflows, AM_SUBFLOWS_MAX, &token);
+		if (report.subflow_count < 0 || token == 0)
+			report.subflow_count = 0;
+	}
+	for (int i = 0; i < 2; i++) {
+		/* A descriptor passed elsewhere would keep its place in epoll. */
+		if (s->sides[i].registered)
+			epoll_ctl(w->epoll, EPOLL_CTL_DEL, s->sides[i].fd, NULL);
+		if (i == CLIENT ? reset_client : reset_server)
+			am_reset_close(s->sides[i].fd);
+		else
+			close(s->sides[i].fd);
+		if (held(&s->directions[i]) > 0 && s->directions[i].pipe[0] >= 0) {
+			/* Not to be reused with somebody's bytes in it. */
+			close(s->directions[i].pipe[0]);
+			close(s->directions[i].pipe[1]);
+			s->directions[i].pipe[0] = s->directions[i].pipe[1] = -1;
+		}
+		release(w, &s->directions[i]);
+	}
+	report.up = atomic_load_explicit(&s->directions[UP].moved, memory_order_relaxed);
+	report.down = atomic_load_explicit(&s->directions[DOWN].moved, memory_order_relaxed);
+	report.duration_ms = (uint64_t)(now_ms() - s->started);
+
+	*s->at = s->next;
+	if (s->next != NULL)
+		s->next->at = s->at;
+	s->next = w->graveyard;
+	w->graveyard = s;
+	/* From here on the number means nothing. */
+	atomic_fetch_add(&s->generation, 1);
+	atomic_fetch_sub(&w->count, 1);
+	w->relay->on_closed(w->relay->context, &report);
+}
+
+static void bury(struct worker *w)
+{
+	if (w->graveyard == NULL)
+		return;
+	pthread_mutex_lock(&w->relay->mutex);
+	while (w->graveyard != NULL) {
+		struct session *s = w->graveyard;
+
+		w->graveyard = s->next;
+		s->next = w->relay->free;
+		w->relay->free = s;
+	}
+	pthread_mutex_unlock(&w->relay->mutex);
+}
+
+static void failed(struct session *s, int side, int error)
+{
+	if (error == ECONNRESET || error == EPIPE)
+		finish(s, side == CLIENT ? AM_CLOSE_CLIENT_RESET : AM_CLOSE_SERVER_RESET, ECONNRESET);
+	else
+		finish(s, AM_CLOSE_ERROR, error);
+}
+
+/* ------------------------------------------------------------ moving */
+
+/* Octets, 0 at the end, -EAGAIN when there is nothing now. */
+static ssize_t fill(struct worker *w, struct direction *d, enum am_relay_method method, int from)
+{
+	ssize_t got;
+
+	if (method == AM_RELAY_SPLICE) {
+		if (d->pipe[0] < 0) {
+			int error = take_pipe(w, d);
+			if (error < 0)
+				return error;
+		}
+		got = splice(from, NULL, d->pipe[1], NULL, PIPE_SIZE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	} else {
+		if (d->buffer == NULL) {
+			d->buffer = take_buffer(w);
+			if (d->buffer == NULL)
+				return -ENOMEM;
+			d->capacity = BUFFER_SIZE;
+			w->held += BUFFER_SIZE;
+		}
+		got = recv(from, d->buffer, w->held > HELD_MANY ? BUFFER_SIZE_THEN : BUFFER_SIZE, 0);
+	}
+	if (got < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	d->start = 0;
+	d->end = (uint32_t)got;
+	return got;
+}
+
+static ssize_t drain(struct direction *d, int to)
+{
+	ssize_t put;
+
+	if (d->pipe[0] >= 0)
+		put = splice(d->pipe[0], NULL, to, NULL, held(d), SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	else
+		put = send(to, d->buffer + d->start, held(d), MSG_NOSIGNAL);
+	if (put < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	d->start += (uint32_t)put;
+	return put;
+}
+
+/* A little that waits does not need a big buffer. */
+static void shrink(struct worker *w, struct direction *d)
+{
+	uint32_t length = held(d);
+	uint8_t *small;
+
+	if (d->buffer == NULL || length == 0 || length > d->capacity / 4)
+		return;
+	small = malloc(length);
+	if (small == NULL)
+		return;
+	memcpy(small, d->buffer + d->start, length);
+	w->held -= d->capacity - length;
+	give_buffer(w, d->buffer, d->capacity);
+	d->buffer = small;
+	d->capacity = length;
+	d->start = 0;
+	d->end = length;
+}
+
+/* Moves what can be moved. The session may have ended when it returns. */
+static void pump(struct session *s, int way)
+{
+	struct worker *w = s->worker;
+	struct direction *d = &s->directions[way];
+	int from = way == UP ? CLIENT : SERVER;
+	int to = way == UP ? SERVER : CLIENT;
+	enum am_relay_method method = way == UP ? w->relay->config.up : w->relay->config.down;
+	uint32_t budget = TURN;
+
+	while (!s->dead) {
+		if (held(d) > 0) {
+			ssize_t put = drain(d, s->sides[to].fd);
+
+			if (put == -EAGAIN)
+				return shrink(w, d);
+			if (put < 0)
+				return failed(s, to, (int)-put);
+			s->active = w->now;
+			atomic_store_explicit(&d->moved, atomic_load_explicit(&d->moved, memory_order_relaxed) + (uint64_t)put,
+			    memory_order_relaxed);
+			budget = (uint32_t)put < budget ? budget - (uint32_t)put : 0;
+			if (held(d) > 0)
+				continue;
+			d->start = d->end = 0;
+			if (d->capacity != 0 && d->capacity != BUFFER_SIZE)
+				release(w, d);
+			if (budget == 0)
+				/* More may be waiting; epoll will say so after the others had their turn. */
+				return release(w, d);
+		}
+		if (d->eof) {
+			release(w, d);
+			if (!d->shut) {
+				d->shut = true;
+				s->active = w->now;
+				/* ENOTCONN: reset in the meantime, which its own event tells. */
+				shutdown(s->sides[to].fd, SHUT_WR);
+			}
+			if (s->directions[!way].shut)
+				finish(s, AM_CLOSE_FINISHED, 0);
+			return;
+		}
+		ssize_t got = fill(w, d, method, s->sides[from].fd);
+		if (got == -EAGAIN)
+			return release(w, d);
+		if (got < 0) {
+			d->start = d->end = 0;
+			return failed(s, from, (int)-got);
+		}
+		if (got == 0) {
+			d->eof = true;
+			s->active = w->now;
+		}
+	}
+}
+
+static void update_interest(struct session *s, int which)
+{
+	struct side *side = &s->sides[which];
+	struct direction *feeds = &s->directions[which == CLIENT ? UP : DOWN];
+	struct direction *fed = &s->directions[which == CLIENT ? DOWN : UP];
+	uint32_t wanted = 0;
+
+	if (!feeds->eof && held(feeds) == 0)
+		wanted |= EPOLLIN;
+	if (held(fed) > 0)
+		wanted |= EPOLLOUT;
+	if (wanted == 0 && side->hung_up) {
+		if (side->registered)
+			epoll_ctl(s->worker->epoll, EPOLL_CTL_DEL, side->fd, NULL);
+		side->registered = false;
+		return;
+	}
+	if (side->registered && wanted == side->interest)
+		return;
+	struct epoll_event event = { .events = wanted, .data.ptr = side };
+	if (epoll_ctl(s->worker->epoll, side->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, side->fd, &event) < 0) {
+		finish(s, AM_CLOSE_ERROR, errno);
+		return;
+	}
+	side->registered = true;
+	side->interest = wanted;
+}
+
+static void on_event(struct side *side, uint32_t events)
+{
+	struct session *s = side->session;
+	int which = side == &s->sides[CLIENT] ? CLIENT : SERVER;
+	int feeds = which == CLIENT ? UP : DOWN;
+
+	if (s->dead)
+		return;
+	if (events & EPOLLHUP)
+		side->hung_up = true;
+	/* What came before a reset is read before the reset: it is the read that reports it. */
+	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP) && !s->directions[feeds].shut && held(&s->directions[feeds]) == 0)
+		pump(s, feeds);
+	if (!s->dead && events & (EPOLLOUT | EPOLLHUP) && held(&s->directions[!feeds]) > 0)
+		pump(s, !feeds);
+	if (!s->dead && events & EPOLLERR) {
+		int error = 0;
+		socklen_t length = sizeof(error);
+
+		if (getsockopt(side->fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error != 0)
+			failed(s, which, error);
+	}
+	for (int i = 0; i < 2 && !s->dead; i++)
+		update_interest(s, i);
+}
+
+/* ------------------------------------------------------------ time */
+
+static int64_t deadline(const struct session *s, enum am_close_reason *reason)
+{
+	bool half = s->directions[UP].eof || s->directions[DOWN].eof;
+	uint32_t limit = s->options.idle_timeout_ms;
+
+	*reason = AM_CLOSE_IDLE_TIMEOUT;
+	if (half && s->options.half_open_timeout_ms != 0 && (limit == 0 || s->options.half_open_timeout_ms < limit)) {
+		limit = s->options.half_open_timeout_ms;
+		*reason = AM_CLOSE_HALF_OPEN_TIMEOUT;
+	}
+	return limit == 0 ? INT64_MAX : s->active + limit;
+}
+
+/* The earliest moment at which this session could be due, whatever happens to it meanwhile. */
+static int64_t earliest(const struct session *s, int64_t now)
+{
+	uint32_t idle = s->options.idle_timeout_ms, half = s->options.half_open_timeout_ms;
+	uint32_t least = idle == 0 || (half != 0 && half < idle) ? half : idle;
+	enum am_close_reason reason;
+	int64_t due = deadline(s, &reason);
+
+	if (least == 0)
+		return INT64_MAX;
+	return due < now + least ? due : now + least;
+}
+
+static void check_timeouts(struct worker *w)
+{
+	int64_t next = INT64_MAX;
+
+	for (struct session *s = w->sessions, *following; s != NULL; s = following) {
+		enum am_close_reason reason;
+
+		following = s->next;
+		if (deadline(s, &reason) <= w->now) {
+			finish(s, reason, 0);
+			continue;
+		}
+		int64_t due = earliest(s, w->now);
+		if (due < next)
+			next = due;
+	}
+	w->next_check = next == INT64_MAX ? next : (next < w->now + TIMER_GRAIN_MS ? w->now + TIMER_GRAIN_MS : next);
+}
+
+/* ------------------------------------------------------------ the thread */
+
+static void begin(struct worker *w, struct session *s)
+{
+	int64_t due;
+
+	s->started = s->active = w->now;
+	s->next = w->sessions;
+	s->at = &w->sessions;
+	if (s->next != NULL)
+		s->next->at = &s->next;
+	w->sessions = s;
+	for (int i = 0; i < 2 && !s->dead; i++)
+		update_interest(s, i);
+	due = earliest(s, w->now);
+	if (!s->dead && due < w->next_check)
+		w->next_check = due;
+}
+
+static void obey(struct worker *w)
+{
+	struct command *list;
+	uint64_t value;
+
+	if (read(w->wake, &value, sizeof(value)) < 0 && errno != EAGAIN)
+		return;
+	pthread_mutex_lock(&w->mutex);
+	list = w->commands;
+	w->commands = NULL;
+	w->last = &w->commands;
+	pthread_mutex_unlock(&w->mutex);
+	while (list != NULL) {
+		struct command *c = list;
+
+		list = c->next;
+		if (!c->abort)
+			begin(w, c->session);
+		else if (c->session->worker == w && atomic_load(&c->session->generation) == c->generation)
+			finish(c->session, c->reason, 0);
+		free(c);
+	}
+}
+
+static void *run(void *argument)
+{
+	struct worker *w = argument;
+	struct epoll_event events[EVENTS];
+
+	for (;;) {
+		bool stopping;
+		int64_t wait;
+
+		pthread_mutex_lock(&w->mutex);
+		stopping = w->stopping;
+		pthread_mutex_unlock(&w->mutex);
+		if (stopping)
+			break;
+		wait = w->next_check == INT64_MAX ? 60000 : w->next_check - w->now + 1;
+		if (wait < 0)
+			wait = 0;
+		int count = epoll_wait(w->epoll, events, EVENTS, (int)(wait > 60000 ? 60000 : wait));
+		w->now = now_ms();
+		bool told = false;
+		for (int i = 0; i < count; i++) {
+			if (events[i].data.ptr == NULL)
+				told = true;
+			else
+				on_event(events[i].data.ptr, events[i].events);
+		}
+		if (told)
+			obey(w);
+		if (w->next_check <= w->now)
+			check_timeouts(w);
+		bury(w);
+		/* A burst is over: one buffer and one pipe are enough to start the next one. */
+		while (count <= 0 && w->spares > 1)
+			free(w->spare[--w->spares]);
+		while (count <= 0 && w->spare_pipe_count > 1) {
+			w->spare_pipe_count--;
+			close(w->spare_pipes[w->spare_pipe_count][0]);
+			close(w->spare_pipes[w->spare_pipe_count][1]);
+		}
+	}
+	obey(w);
+	while (w->sessions != NULL)
+		finish(w->sessions, AM_CLOSE_KILLED, 0);
+	bury(w);
+	return NULL;
+}
+
+static void wake(struct worker *w)
+{
+	uint64_t one = 1;
+
+	while (write(w->wake, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+static int tell(struct worker *w, struct session *s, uint32_t generation, bool abort_it, enum am_close_reason reason)
+{
+	struct command *c = malloc(sizeof(*c));
+	bool first;
+
+	if (c == NULL)
+		return -ENOMEM;
+	*c = (struct command){ .session = s, .generation = generation, .abort = abort_it, .reason = reason };
+	pthread_mutex_lock(&w->mutex);
+	first = w->commands == NULL;
+	*w->last = c;
+	w->last = &c->next;
+	pthread_mutex_unlock(&w->mutex);
+	if (first)
+		wake(w);
+	return 0;
+}
+
+/* ------------------------------------------------------------ from outside */
+
+static void free_relay(struct am_relay *r, unsigned workers)
+{
+	for (unsigned i = 0; i < workers; i++) {
+		struct worker *w = &r->workers[i];
+
+		while (w->spares > 0)
+			free(w->spare[--w->spares]);
+		while (w->spare_pipe_count > 0) {
+			w->spare_pipe_count--;
+			close(w->spare_pipes[w->spare_pipe_count][0]);
+			close(w->spare_pipes[w->spare_pipe_count][1]);
+		}
+		close(w->epoll);
+		close(w->wake);
+		pthread_mutex_destroy(&w->mutex);
+	}
+	for (unsigned i = 0; i < r->chunk_count; i++)
+		free(atomic_load(&r->chunks[i]));
+	pthread_mutex_destroy(&r->mutex);
+	free(r);
+}
+
+static void stop_workers(struct am_relay *r, unsigned workers)
+{
+	for (unsigned i = 0; i < workers; i++) {
+		pthread_mutex_lock(&r->workers[i].mutex);
+		r->workers[i].stopping = true;
+		pthread_mutex_unlock(&r->workers[i].mutex);
+		wake(&r->workers[i]);
+	}
+	for (unsigned i = 0; i < workers; i++)
+		pthread_join(r->workers[i].thread, NULL);
+}
+
+int am_relay_start(struct am_relay **out, const struct am_relay_config *config, am_session_closed_fn on_closed, void *context)
+{
+	struct am_relay *r;
+	int error = 0;
+	unsigned i;
+
+	if (config->threads < 1 || config->threads > MAX_THREADS)
+		return -EINVAL;
+	r = calloc(1, sizeof(*r));
+	if (r == NULL)
+		return -ENOMEM;
+	r->config = *config;
+	r->on_closed = on_closed;
+	r->context = context;
+	pthread_mutex_init(&r->mutex, NULL);
+	for (i = 0; i < config->threads; i++) {
+		struct worker *w = &r->workers[i];
+		struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
+
+		w->relay = r;
+		w->last = &w->commands;
+		w->now = now_ms();
+		w->next_check = INT64_MAX;
+		pthread_mutex_init(&w->mutex, NULL);
+		w->epoll = epoll_create1(EPOLL_CLOEXEC);
+		w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (w->epoll < 0 || w->wake < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->wake, &event) < 0)
+			error = errno;
+		if (error == 0)
+			error = pthread_create(&w->thread, NULL, run, w);
+		if (error != 0) {
+			if (w->epoll >= 0)
+				close(w->epoll);
+			if (w->wake >= 0)
+				close(w->wake);
+			pthread_mutex_destroy(&w->mutex);
+			break;
+		}
+	}
+	if (error != 0) {
+		stop_workers(r, i);
+		free_relay(r, i);
+		return -error;
+	}
+	*out = r;
+	return 0;
+}
+
+static struct session *take_session(struct am_relay *r)
+{
+	struct session *s;
+
+	pthread_mutex_lock(&r->mutex);
+	if (r->free == NULL && r->chunk_count < CHUNKS) {
+		struct session *chunk = calloc(CHUNK, sizeof(*chunk));
+
+		if (chunk != NULL) {
+			for (unsigned i = CHUNK; i-- > 0;) {
+				chunk[i].index = r->chunk_count * CHUNK + i;
+				atomic_store(&chunk[i].generation, 1);
+				chunk[i].next = r->free;
+				r->free = &chunk[i];
+			}
+			atomic_store(&r->chunks[r->chunk_count++], chunk);
+		}
+	}
+	s = r->free;
+	if (s != NULL)
+		r->free = s->next;
+	pthread_mutex_unlock(&r->mutex);
+	return s;
+}
+
+static struct session *find_session(struct am_relay *r, uint64_t number, uint32_t *generation)
+{
+	uint32_t index = number & ((1u << INDEX_BITS) - 1);
+	struct session *chunk = atomic_load(&r->chunks[index / CHUNK]);
+
+	*generation = (uint32_t)(number >> INDEX_BITS);
+	return chunk == NULL ? NULL : &chunk[index % CHUNK];
+}
+
+static void set_options(int fd, uint32_t keepalive_s)
+{
+	int on = 1;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0 && (flags & O_NONBLOCK) == 0)
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	/* We pass on what arrives when it arrives: waiting for more is the endpoints' business. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	/* Urgent octets stay where they are in the stream instead of getting lost beside it. */
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+	if (keepalive_s != 0) {
+		int idle = keepalive_s > 32767 ? 32767 : (int)keepalive_s;
+		int interval = idle > 15 ? 15 : idle;
+		int probes = 4;
+
+		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	}
+}
+
+int am_relay_run(struct am_relay *r, int client, int server, const struct am_session_options *options, uint64_t *number)
+{
+	struct worker *w = &r->workers[0];
+	struct session *s = take_session(r);
+	int error;
+
+	if (s == NULL)
+		return -ENOMEM;
+	for (unsigned i = 1; i < r->config.threads; i++)
+		if (atomic_load(&r->workers[i].count) < atomic_load(&w->count))
+			w = &r->workers[i];
+	set_options(client, options->keepalive_s);
+	set_options(server, options->keepalive_s);
+	s->worker = w;
+	s->dead = false;
+	s->options = *options;
+	for (int i = 0; i < 2; i++) {
+		s->sides[i] = (struct side){ .session = s, .fd = i == CLIENT ? client : server };
+		struct direction *d = &s->directions[i];
+		d->buffer = NULL;
+		d->capacity = d->start = d->end = 0;
+		d->pipe[0] = d->pipe[1] = -1;
+		d->eof = d->shut = false;
+		atomic_store(&d->moved, 0);
+	}
+	*number = session_number(s);
+	atomic_fetch_add(&w->count, 1);
+	error = tell(w, s, 0, false, AM_CLOSE_FINISHED);
+	if (error != 0) {
+		atomic_fetch_sub(&w->count, 1);
+		atomic_fetch_add(&s->generation, 1);
+		pthread_mutex_lock(&r->mutex);
+		s->next = r->free;
+		r->free = s;
+		pthread_mutex_unlock(&r->mutex);
+	}
+	return error;
+}
+
+int am_relay_counters(struct am_relay *r, uint64_t number, uint64_t *up, uint64_t *down)
+{
+	uint32_t generation;
+	struct session *s = find_session(r, number, &generation);
+
+	if (s == NULL || atomic_load(&s->generation) != generation)
+		return -ENOENT;
+	*up = atomic_load(&s->directions[UP].moved);
+	*down = atomic_load(&s->directions[DOWN].moved);
+	return atomic_load(&s->generation) == generation ? 0 : -ENOENT;
+}
+
+void am_relay_abort(struct am_relay *r, uint64_t number, enum am_close_reason reason)
+{
+	uint32_t generation;
+	struct session *s = find_session(r, number, &generation);
+
+	if (s != NULL && atomic_load(&s->generation) == generation)
+		tell(s->worker, s, generation, true, reason);
+}
+
+unsigned am_relay_sessions(struct am_relay *r)
+{
+	unsigned total = 0;
+
+	for (unsigned i = 0; i < r->config.threads; i++)
+		total += atomic_load(&r->workers[i].count);
+	return total;
+}
+
+void am_relay_stop(struct am_relay *r)
+{
+	stop_workers(r, r->config.threads);
+	free_relay(r, r->config.threads);
+}
