@@ -58,6 +58,8 @@ export interface TransferOptions {
   timeoutMs?: number;
   /** curl's own options. */
   curl?: string[];
+  /** Told whenever octets arrive at the client of a download. */
+  onBytes?: (total: number) => void;
 }
 
 /** One direction of one inner TCP flow inside LISP, as seen on a provider's link to the gateway. */
@@ -91,6 +93,9 @@ const environment = {
   PATH: [process.env.PATH ?? '/usr/bin:/bin', '/usr/sbin', '/sbin'].join(delimiter),
   LC_ALL: 'C',
 };
+
+/** As many descriptors as this host grants: a proxied connection costs two. */
+const RAISE_LIMITS = 'ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)"; ';
 
 export class Lab {
   readonly rlocs: number;
@@ -188,7 +193,13 @@ export class Lab {
     const directory = join(this.directory, host);
     mkdirSync(directory, { recursive: true });
     const log = openSync(join(directory, `${name}.log`), 'a');
-    const wrapped = ['sh', '-c', 'echo $$ > "$0"; exec "$@"', join(directory, `${name}.pid`), ...command];
+    const wrapped = [
+      'sh',
+      '-c',
+      RAISE_LIMITS + 'echo $$ > "$0"; exec "$@"',
+      join(directory, `${name}.pid`),
+      ...command,
+    ];
     const child = this.holder.spawn(host, wrapped, {
       stdio: options.piped ? ['pipe', 'pipe', log] : ['ignore', log, log],
       env: { ...process.env, ...environment, ...options.env },
@@ -453,6 +464,7 @@ export class Lab {
       (chunk) => {
         hash.update(chunk);
         bytes += chunk.length;
+        options.onBytes?.(bytes);
       },
     );
     // What was sent is asked of the server directly, past the gateway.

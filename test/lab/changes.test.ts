@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * What happens to a transfer when the world changes under it: a provider drops everything and comes back, the mapping
+ * loses and regains an RLOC (SMR, RFC 9301 section 6.1), the server moves to a site with other RLOCs.
+ */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { PORTS } from '../../src/lab/configs.js';
+import type { Lab } from '../../src/lab/lab.js';
+import { waitFor } from '../../src/lab/process.js';
+import { type Family, addresses } from '../../src/lab/topology.js';
+import { connection, established, idle, sharedLab, skip } from './support.js';
+
+const RATE = 60;
+const MEGABYTE = 1_000_000;
+
+/** When how much had arrived at the client. */
+class Timeline {
+  readonly samples: { at: number; bytes: number }[] = [];
+
+  readonly onBytes = (bytes: number): void => {
+    this.samples.push({ at: performance.now(), bytes });
+  };
+
+  bytesAt(time: number): number {
+    let bytes = 0;
+    for (const sample of this.samples) {
+      if (sample.at > time) break;
+      bytes = sample.bytes;
+    }
+    return bytes;
+  }
+
+  mbps(from: number, to: number): number {
+    return ((this.bytesAt(to) - this.bytesAt(from)) * 8) / (to - from) / 1000;
+  }
+
+  /** Milliseconds after `since` from when on a window's rate is at least `mbps`. */
+  recovery(since: number, mbps: number, windowMs = 500): number | undefined {
+    const last = this.samples.at(-1)?.at ?? 0;
+    for (let at = since; at + windowMs <= last; at += 20)
+      if (this.mbps(at, at + windowMs) >= mbps) return at - since;
+    return undefined;
+  }
+}
+
+const remotes = (found: Awaited<ReturnType<typeof connection>>): string[] =>
+  found.subflows
+    .filter(({ state }) => state === 'established')
+    .map(({ path }) => path?.remote ?? '')
+    .sort();
+
+async function startDownload(lab: Lab, megabytes: number) {
+  const timeline = new Timeline();
+  const running = lab.transfer({
+    direction: 'down',
+    bytes: megabytes * MEGABYTE,
+    onBytes: timeline.onBytes,
+    timeoutMs: 90_000,
+  });
+  // Whatever fails first is reported; this promise must not be an unhandled one meanwhile.
+  running.catch(() => undefined);
+  await connection(lab, PORTS.http, (found) => established(found) === 2);
+  await waitFor('both providers to carry', () => timeline.bytesAt(performance.now()) > 2 * MEGABYTE);
+  return { timeline, running };
+}
+
+for (const family of [4, 6] as Family[]) {
+  describe(`changes during a transfer over IPv${family}`, { skip }, () => {
+    const lab = sharedLab({ rlocs: 2, rateMbps: RATE, family });
+
+    for (const cut of [1, 2]) {
+      it(`provider ${cut} is cut without a word, and restored`, async () => {
+        const { timeline, running } = await startDownload(lab(), 60);
+        const cutAt = performance.now();
+        await lab().cut(cut);
+        const other = addresses.rloc(family, 1, 3 - cut);
+        await connection(lab(), PORTS.http, (found) => remotes(found).join() === other, 5000);
+        await waitFor('3 s to be seen', () => performance.now() > cutAt + 3600, 5000);
+        const recovered = timeline.recovery(cutAt, RATE * 0.75);
+        assert.ok(recovered !== undefined && recovered <= 3000, `throughput back after ${recovered} ms`);
+        await lab().restore(cut);
+        await connection(lab(), PORTS.http, (found) => established(found) === 2, 10_000);
+        const before = (await lab().providerCounters())[cut - 1]!.down;
+        await waitFor('the provider to carry again', async () => {
+          return (await lab().providerCounters())[cut - 1]!.down - before > 500_000;
+        });
+        const result = await running;
+        assert.equal(result.sha256Match, true);
+        await idle(lab());
+      });
+    }
+
+    it('an RLOC leaves the mapping and returns: the subflows follow', async () => {
+      const { running } = await startDownload(lab(), 45);
+      await lab().reload('dc1', { rlocs: 1 });
+      const first = addresses.rloc(family, 1, 1);
+      await connection(lab(), PORTS.http, (found) => remotes(found).join() === first);
+      await lab().reload('dc1');
+      await connection(lab(), PORTS.http, (found) => established(found) === 2);
+      assert.equal((await running).sha256Match, true);
+      await idle(lab());
+    });
+
+    it('the server moves to the other site, the connection stays', async () => {
+      const { running } = await startDownload(lab(), 50);
+      await lab().moveServer();
+      const there = [1, 2].map((index) => addresses.rloc(family, 2, index)).join();
+      await connection(lab(), PORTS.http, (found) => remotes(found).join() === there, 15_000);
+      assert.equal((await running).sha256Match, true);
+      await idle(lab());
+      const again = await lab().transfer({ direction: 'up', bytes: 5 * MEGABYTE });
+      assert.equal(again.sha256Match, true);
+    });
+  });
+}
