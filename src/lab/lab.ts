@@ -577,8 +577,9 @@ export class Lab {
     await this.run(provider(index), ['nft', '-f', '-'], {
       input: `table inet cut {
   chain forward { type filter hook forward priority -300; policy drop; }
-  chain input { type filter hook input priority -300; policy drop; }
-  chain output { type filter hook output priority -300; policy drop; }
+  # Neighbours still find each other, or senders would hear of it.
+  chain input { type filter hook input priority -300; policy drop; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept; }
+  chain output { type filter hook output priority -300; policy drop; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept; }
 }`,
     });
   }
