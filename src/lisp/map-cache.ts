@@ -20,10 +20,10 @@ export interface LearntEntry {
 
 type Removal = Extract<MappingChange, { type: 'removed' }>['reason'];
 
-const CONFIGURED = ['cli', 'static'] as const;
-type ConfiguredSource = (typeof CONFIGURED)[number];
+type ConfiguredSource = 'cli' | 'static';
 
-export const isConfigured = (source: MappingSource): source is ConfiguredSource => source === 'cli' || source === 'static';
+export const isConfigured = (source: MappingSource): source is ConfiguredSource =>
+  source === 'cli' || source === 'static';
 
 /** No peer is believed for longer than a day. */
 const MAX_TTL_SECONDS = 24 * 3600;
@@ -50,7 +50,9 @@ export class MapCache {
     return this.learnt.size;
   }
 
-  private static effective(slot: Partial<Record<ConfiguredSource, Mapping>> | undefined): Mapping | undefined {
+  private static effective(
+    slot: Partial<Record<ConfiguredSource, Mapping>> | undefined,
+  ): Mapping | undefined {
     return slot?.cli ?? slot?.static;
   }
 
@@ -70,12 +72,19 @@ export class MapCache {
   get(iid: number, eid: string): Mapping | undefined {
     const prefix = parsePrefix(eid);
     const entry = this.learnt.get(iid, prefix);
-    return MapCache.effective(this.configured.get(iid, prefix)) ?? (entry && this.alive(entry) ? entry.mapping : undefined);
+    return (
+      MapCache.effective(this.configured.get(iid, prefix)) ??
+      (entry && this.alive(entry) ? entry.mapping : undefined)
+    );
   }
 
   /** The learnt entry that covers an EID, without touching it. */
   learntFor(iid: number, prefix: Prefix): LearntEntry | undefined {
     return this.learnt.match(iid, prefix, this.alive);
+  }
+
+  learntWithin(iid: number, prefix: Prefix): LearntEntry[] {
+    return this.learnt.within(iid, prefix);
   }
 
   learntEntries(): LearntEntry[] {
@@ -131,7 +140,8 @@ export class MapCache {
     if (this.learnt.size <= this.capacity) return;
     // A tenth at a time, so that a full cache does not sort itself for every newcomer.
     const byUse = this.learnt.values().sort((a, b) => a.usedAt - b.usedAt);
-    for (const entry of byUse.slice(0, Math.max(1, Math.floor(this.capacity / 10)))) this.remove(entry, 'evicted');
+    for (const entry of byUse.slice(0, Math.max(1, Math.floor(this.capacity / 10))))
+      this.remove(entry, 'evicted');
   }
 
   configure(mapping: Mapping & { source: ConfiguredSource }): void {
@@ -142,10 +152,12 @@ export class MapCache {
     this.configured.set(mapping.iid, prefix, slot);
     for (const entry of this.learnt.within(mapping.iid, prefix)) {
       this.learnt.delete(entry.mapping.iid, entry.prefix);
-      if (entry.mapping.eid !== mapping.eid) this.onChange({ type: 'removed', mapping: entry.mapping, reason: 'replaced' });
+      if (entry.mapping.eid !== mapping.eid)
+        this.onChange({ type: 'removed', mapping: entry.mapping, reason: 'replaced' });
     }
     const next = MapCache.effective(slot)!;
-    if (!previous || !sameMapping(previous, next)) this.onChange({ type: 'set', mapping: next, ...(previous && { previous }) });
+    if (!previous || !sameMapping(previous, next))
+      this.onChange({ type: 'set', mapping: next, ...(previous && { previous }) });
   }
 
   unconfigure(iid: number, eid: string, source: ConfiguredSource): boolean {
@@ -154,7 +166,7 @@ export class MapCache {
     const removed = slot?.[source];
     if (!slot || !removed) return false;
     const before = MapCache.effective(slot)!;
-    delete slot[source];
+    slot[source] = undefined;
     const after = MapCache.effective(slot);
     if (!after) {
       this.configured.delete(iid, prefix);

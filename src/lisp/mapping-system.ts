@@ -32,7 +32,7 @@ export interface PathChange {
 export interface MappingSystem {
   /** Longest match among mappings of every source; a configured one outranks a learnt one of the same prefix. */
   lookup(eid: string, iid?: number): Mapping | undefined;
-  /** Never rejects and always settles: within (retries + 1) time-outs. Concurrent calls for one EID share one request. */
+  /** Never rejects and always settles: after the configured retries, each waiting 1.5 times as long as the one before. Concurrent calls for one EID share one request. */
   resolve(eid: string, iid?: number): Promise<Resolution>;
   /** Sorted by instance-id and prefix. */
   list(iid?: number): Mapping[];
@@ -63,6 +63,11 @@ export interface MappingSystem {
   setLivePaths(paths: Path[]): void;
   /** Something looks wrong (nothing received while other paths do): probe now, fast, and decide. */
   suspectPath(path: Path): void;
+  /**
+   * The data plane has just received something on this path. A probe that gets lost in a full queue meanwhile does not
+   * count against it.
+   */
+  notePathReceived(path: Path): void;
   /** The underlay lowered the MTU of a path; octets of the inner packet. */
   notePathMtu(path: Path, mtu: number): void;
   /** Probes now; settles when every probe is answered or timed out. */

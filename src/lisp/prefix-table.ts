@@ -92,13 +92,19 @@ export class PrefixTable<V> {
 
   /** Prefixes of one instance-id and family, unsorted. */
   prefixes(iid: number, family: 4 | 6): Prefix[] {
-    return [...(this.level(iid, family)?.byLength.values() ?? [])].flatMap((entries) => [...entries.values()].map(({ prefix }) => prefix));
+    return [...(this.level(iid, family)?.byLength.values() ?? [])].flatMap((entries) =>
+      [...entries.values()].map(({ prefix }) => prefix),
+    );
   }
 
   /** Sorted by instance-id, then as prefixes sort. */
   values(): V[] {
-    const entries = [...this.levels.values()].flatMap(({ byLength }) => [...byLength.values()].flatMap((map) => [...map.values()]));
-    return entries.sort((a, b) => a.iid - b.iid || comparePrefixes(a.prefix, b.prefix)).map(({ value }) => value);
+    const entries = [...this.levels.values()].flatMap(({ byLength }) =>
+      [...byLength.values()].flatMap((map) => [...map.values()]),
+    );
+    return entries
+      .sort((a, b) => a.iid - b.iid || comparePrefixes(a.prefix, b.prefix))
+      .map(({ value }) => value);
   }
 
   clear(): void {

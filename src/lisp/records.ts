@@ -3,7 +3,13 @@
 /** Between records as they are on the wire and mappings as the program uses them. */
 import { inInstance, instanceOf, ipAddress, ipOf, type LispAddress } from './codec/address.js';
 import type { EidRecord, LocatorRecord, MappingRecord } from './codec/record.js';
-import { MAPPING_ACTIONS, type Locator, type Mapping, type MappingAction, type MappingSource } from './mapping.js';
+import {
+  MAPPING_ACTIONS,
+  type Locator,
+  type Mapping,
+  type MappingAction,
+  type MappingSource,
+} from './mapping.js';
 import { addressBytes, prefixFromBytes, type Prefix } from './prefix.js';
 
 /** An EID prefix with its instance-id. */
@@ -21,10 +27,15 @@ const ACTION_NAMES = new Map<number, MappingAction>(
 /** undefined for an EID that is no IP prefix. Host bits are cleared: some peers leave them. */
 export function eidOf(record: EidRecord): Eid | undefined {
   const ip = ipOf(record.eid);
-  return ip === undefined ? undefined : { iid: instanceOf(record.eid), prefix: prefixFromBytes(addressBytes(ip), record.maskLength) };
+  return ip === undefined
+    ? undefined
+    : { iid: instanceOf(record.eid), prefix: prefixFromBytes(addressBytes(ip), record.maskLength) };
 }
 
-export const toEidRecord = ({ iid, prefix }: Eid): EidRecord => ({ maskLength: prefix.length, eid: eidAddress(iid, prefix) });
+export const toEidRecord = ({ iid, prefix }: Eid): EidRecord => ({
+  maskLength: prefix.length,
+  eid: eidAddress(iid, prefix),
+});
 
 export const eidAddress = (iid: number, prefix: Prefix): LispAddress =>
   inInstance(iid, ipAddress(prefix.text.slice(0, prefix.text.indexOf('/'))));
@@ -43,10 +54,14 @@ export function toLocator(record: LocatorRecord): Locator | undefined {
   if (address.kind === 'elp') {
     const elp = address.hops.flatMap((hop) => {
       const ip = ipOf(hop.address);
-      return ip === undefined ? [] : [{ address: ip, lookup: hop.lookup, probe: hop.probe, strict: hop.strict }];
+      return ip === undefined
+        ? []
+        : [{ address: ip, lookup: hop.lookup, probe: hop.probe, strict: hop.strict }];
     });
     const last = elp.at(-1);
-    return last && elp.length === address.hops.length && isUsableRloc(last.address) ? { rloc: last.address, ...fields, elp } : undefined;
+    return last && elp.length === address.hops.length && isUsableRloc(last.address)
+      ? { rloc: last.address, ...fields, elp }
+      : undefined;
   }
   const rloc = ipOf(address);
   return rloc !== undefined && isUsableRloc(rloc) ? { rloc, ...fields } : undefined;
@@ -62,7 +77,10 @@ export function toLocatorRecord(locator: Locator, probed = false): LocatorRecord
     probed,
     reachable: locator.reachable,
     address: locator.elp
-      ? { kind: 'elp', hops: locator.elp.map(({ address, ...flags }) => ({ ...flags, address: ipAddress(address) })) }
+      ? {
+          kind: 'elp',
+          hops: locator.elp.map(({ address, ...flags }) => ({ ...flags, address: ipAddress(address) })),
+        }
       : ipAddress(locator.rloc),
   };
 }
