@@ -83,7 +83,13 @@ export class ControlSockets implements ControlTransport {
   private bind(entry: LocalSocket): Promise<void> {
     const { address } = entry;
     const ipv6 = addressFamily(address) === 6;
-    const socket = createSocket({ type: ipv6 ? 'udp6' : 'udp4', ipv6Only: ipv6 });
+    const socket = createSocket({
+      type: ipv6 ? 'udp6' : 'udp4',
+      ipv6Only: ipv6,
+      // Addresses are numeric. Answering at once makes send() hand the datagram to the kernel before it returns, so that
+      // the last words of a daemon that stops (its withdrawn registrations) are not lost in a queue of its own.
+      lookup: (host, _options, callback) => callback(null, host, ipv6 ? 6 : 4),
+    });
     return new Promise((resolve, reject) => {
       socket.once('error', (error) => {
         socket.close();
