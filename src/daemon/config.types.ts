@@ -68,10 +68,19 @@ export interface Config {
     holdMax: number;
   };
   mptcp: { maxSubflows: number; connectTimeoutMs: number; congestionControl?: string; notSentLowat: number };
-  relay: { idleTimeoutSeconds: number; halfOpenTimeoutSeconds: number; keepaliveSeconds: number; drainSeconds: number; threads: number };
+  relay: {
+    idleTimeoutSeconds: number;
+    halfOpenTimeoutSeconds: number;
+    keepaliveSeconds: number;
+    drainSeconds: number;
+    threads: number;
+  };
   /** map-server role. */
   mapServer: {
     addresses: string[];
-    sites: (KeyConfig & { name: string; eids: { prefix: string; iid: number; acceptMoreSpecifics: boolean }[] })[];
+    sites: (KeyConfig & {
+      name: string;
+      eids: { prefix: string; iid: number; acceptMoreSpecifics: boolean }[];
+    })[];
   };
 }

@@ -117,15 +117,15 @@ export class PathWatcher {
   suspicions = 0;
   private timer: unknown;
   private readonly unsubscribe: () => void;
-  private live = '';
+  private anyLive = false;
 
   constructor(
     private readonly clock: Clock,
     private readonly plane: Pick<LispDataPlane, 'paths'>,
     private readonly mappings: Pick<
       MappingSystem,
-      'path' | 'setLivePaths' | 'suspectPath' | 'onPathChange'
-    > & { notePathReceived?(path: Path): void },
+      'path' | 'setLivePaths' | 'suspectPath' | 'notePathReceived' | 'onPathChange'
+    >,
     private readonly onError: (error: unknown) => void,
     private readonly intervalMs = 100,
     private readonly watch = new Watch(),
@@ -157,12 +157,10 @@ export class PathWatcher {
       this.plane.paths(),
       (path) => this.mappings.path(path).rttMs,
     );
-    for (const path of received) this.mappings.notePathReceived?.(path);
-    const liveKeys = live.map(pathKey).sort().join(' ');
-    if (liveKeys !== this.live) {
-      this.live = liveKeys;
-      this.mappings.setLivePaths(live);
-    }
+    for (const path of received) this.mappings.notePathReceived(path);
+    // Said again while there is traffic: it also keeps the mappings in use from being forgotten.
+    if (live.length > 0 || this.anyLive) this.mappings.setLivePaths(live);
+    this.anyLive = live.length > 0;
     for (const path of suspects) {
       this.suspicions++;
       this.mappings.suspectPath(path);

@@ -292,8 +292,8 @@ export const Registration = object({
   from: Address,
   locators: Type.Array(object({ rloc: Address, priority: Type.Integer(), weight: Type.Integer() })),
   lastSeenSecondsAgo: Type.Number({ minimum: 0 }),
-  /** Map-Registers of this kind seen. */
-  count: Count,
+  /** Of rejected ones: how often. */
+  count: Type.Optional(Count),
 });
 export type Registration = Static<typeof Registration>;
 

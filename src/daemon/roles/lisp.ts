@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * The LISP side of any role: control plane (xTR and map-server), its datagrams, and the data plane that is told what the
+ * control plane knows.
+ *
+ *   ControlTransport <-> ControlPlane --mappings, path states--> LispDataPlane
+ *                             ^------------- misses, MTU ------------'
+ *                             '---- received, live, suspect ---- PathWatcher (counters)
+ */
+import { randomBytes } from 'node:crypto';
+import { ControlPlane, type ControlPlaneOptions } from '../../lisp/control-plane.js';
+import { Counters } from '../../lisp/environment.js';
+import type { MappingChange } from '../../lisp/mapping-system.js';
+import type { MapServer } from '../../lisp/map-server.js';
+import type { Xtr } from '../../lisp/xtr.js';
+import { PathWatcher } from '../../gateway/watch.js';
+import type { Platform, PlaneEvent, PlaneOptions } from '../../platform/platform.js';
+import type { Config, Role } from '../config.types.js';
+import type { Logger } from '../log.js';
+import type { State } from '../state.js';
+
+/** RFC 9301 section 4: LISP control messages. */
+const CONTROL_PORT = 4342;
+
+/** Whether these roles carry packets in LISP; a data-centre gateway may also stand behind an xTR. */
+export const tunnels = (config: Config): boolean =>
+  config.roles.some((role: Role) => role === 'access' || role === 'xtr') ||
+  (config.roles.includes('data-centre') && config.rlocs.length > 0);
+
+const controlOptions = (config: Config): ControlPlaneOptions => ({
+  ...(tunnels(config) && {
+    xtr: {
+      iid: config.lisp.iid,
+      rlocs: config.rlocs,
+      mapResolvers: config.lisp.mapResolvers,
+      mapServers: config.lisp.mapServers,
+      database: config.lisp.database,
+      requestTimeoutMs: config.lisp.requestTimeoutMs,
+      requestRetries: config.lisp.requestRetries,
+      registerIntervalSeconds: config.lisp.registerIntervalSeconds,
+      probe: config.lisp.probe,
+    },
+  }),
+  ...(config.roles.includes('map-server') && { mapServer: config.mapServer }),
+});
+
+export const localEids = (config: Config): string[] => [
+  ...new Set([
+    ...config.lisp.database.filter(({ iid }) => iid === config.lisp.iid).map(({ eid }) => eid),
+    ...(config.roles.includes('access') ? config.intercept.nat : []),
+  ]),
+];
+
+const planeOptions = (config: Config): PlaneOptions => ({
+  device: config.lisp.device,
+  iid: config.lisp.iid,
+  localRlocs: config.rlocs.map(({ address }) => address),
+  localEids: localEids(config),
+  routes: config.lisp.routes,
+  mtu: config.lisp.mtu,
+  sourceCheck: config.lisp.sourceCheck,
+  glean: config.lisp.glean,
+});
+
+const transportAddresses = (config: Config): string[] => [
+  ...new Set([
+    ...(tunnels(config) ? config.rlocs.map(({ address }) => address) : []),
+    ...(config.roles.includes('map-server') ? config.mapServer.addresses : []),
+  ]),
+];
+
+export class LispSite {
+  readonly control: ControlPlane;
+  device: { device: string; mtu: number } | undefined;
+  private watcher: PathWatcher | undefined;
+  private readonly started: (() => Promise<void> | void)[] = [];
+
+  constructor(
+    private readonly platform: Platform,
+    private config: Config,
+    private readonly log: Logger,
+    private readonly state: State,
+  ) {
+    this.control = new ControlPlane(
+      {
+        clock: platform.clock,
+        random: (octets) => randomBytes(octets),
+        wallClock: () => Date.now(),
+        send: (datagram) => platform.control.send(datagram),
+        log: ({ level, message, ...fields }) => log[level](fields, message),
+        counters: new Counters(),
+      },
+      controlOptions(config),
+      {
+        load: () => state.loadControl(),
+        save: (saved) => state.saveControl(saved),
+      },
+    );
+  }
+
+  get xtr(): Xtr | undefined {
+    return this.control.xtr;
+  }
+  get mapServer(): MapServer | undefined {
+    return this.control.mapServer;
+  }
+  get suspicions(): number {
+    return this.watcher?.suspicions ?? 0;
+  }
+
+  /** @throws PlatformError; stop() takes back what was started until then. */
+  async start(): Promise<void> {
+    const { platform, xtr, config, log } = this;
+    if (xtr !== undefined) {
+      this.device = await platform.plane.start(planeOptions(config), (event) => this.onPlane(event));
+      this.started.push(() => platform.plane.stop());
+      const ends = [
+        xtr.onChange((change) => this.onMapping(change)),
+        xtr.onPathChange(({ status }) => platform.plane.setPathState(status, status.state !== 'down')),
+      ];
+      this.watcher = new PathWatcher(platform.clock, platform.plane, xtr, (error) =>
+        log.error({ err: error }, 'watching the paths failed'),
+      );
+      this.started.push(() => {
+        this.watcher?.stop();
+        for (const end of ends) end();
+      });
+      this.setStatic(config, undefined);
+      for (const { eid, iid, locators } of this.state.listMappings()) xtr.set({ eid, iid, locators }, 'cli');
+    }
+    await platform.control.start(transportAddresses(config), CONTROL_PORT, (datagram) =>
+      this.control.receive(datagram),
+    );
+    this.started.push(() => platform.control.stop());
+    this.control.start();
+    this.started.push(() => this.control.stop());
+  }
+
+  async update(config: Config): Promise<void> {
+    const before = this.config;
+    if (this.xtr !== undefined) await this.platform.plane.update(planeOptions(config));
+    await this.platform.control.update(transportAddresses(config));
+    this.control.update(controlOptions(config));
+    this.config = config;
+    if (this.xtr !== undefined) this.setStatic(config, before);
+  }
+
+  async stop(): Promise<void> {
+    for (const end of this.started.splice(0).reverse()) await end();
+  }
+
+  private setStatic(config: Config, before: Config | undefined): void {
+    const key = ({ eid, iid }: { eid: string; iid: number }): string => `${iid} ${eid}`;
+    const kept = new Set(config.lisp.mappings.map(key));
+    for (const mapping of before?.lisp.mappings ?? []) {
+      if (!kept.has(key(mapping))) this.xtr?.delete(mapping.eid, mapping.iid, 'static');
+    }
+    const old = new Map(before?.lisp.mappings.map((mapping) => [key(mapping), JSON.stringify(mapping)]));
+    for (const mapping of config.lisp.mappings) {
+      if (old.get(key(mapping)) === JSON.stringify(mapping)) continue;
+      const locators = mapping.rlocs.map(({ address, priority, weight }) => ({
+        rloc: address,
+        priority,
+        weight,
+      }));
+      this.xtr?.set({ eid: mapping.eid, iid: mapping.iid, locators }, 'static');
+    }
+  }
+
+  private onMapping(change: MappingChange): void {
+    const { plane } = this.platform;
+    try {
+      if (change.type === 'set') plane.setMapping(change.mapping);
+      else if (change.reason !== 'replaced') plane.deleteMapping(change.mapping.iid, change.mapping.eid);
+    } catch (error) {
+      this.log.error({ err: error, eid: change.mapping.eid }, 'the data plane did not take a mapping');
+    }
+  }
+
+  private onPlane(event: PlaneEvent): void {
+    switch (event.type) {
+      case 'miss':
+        this.xtr?.miss(event.iid, event.eid);
+        break;
+      case 'path-mtu':
+        this.log.info({ path: event.path, mtu: event.mtu }, "a path's MTU is lower than assumed");
+        this.xtr?.notePathMtu(event.path, event.mtu);
+        break;
+      case 'gleaned':
+        break;
+    }
+  }
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * The platform of this host. Each is loaded only when it is the one, so that what another system lacks does not matter here.
+ * Nothing is opened and no privilege is needed until the parts are started.
+ */
+import type { HostNetwork } from './linux/host-network.js';
+import type { Platform } from './platform.js';
+
+export type PlatformName = Platform['name'];
+
+export interface PlatformOptions {
+  /** Who changes the host's network for this process: the guard; absent: the process itself. */
+  host?: HostNetwork;
+  /** Threads that move bytes. */
+  relayThreads?: number;
+  warn?(message: string): void;
+}
+
+export const platformName = (): PlatformName | undefined =>
+  process.platform === 'linux' || process.platform === 'freebsd' ? process.platform : undefined;
+
+/** @throws Error where there is no implementation. */
+export async function selectPlatform(
+  options: PlatformOptions = {},
+  name: PlatformName | undefined = platformName(),
+): Promise<Platform> {
+  switch (name) {
+    case 'linux': {
+      const { createLinuxPlatform } = await import('./linux/index.js');
+      return createLinuxPlatform(options);
+    }
+    case 'memory': {
+      const { createMemoryPlatform } = await import('./memory/index.js');
+      return createMemoryPlatform();
+    }
+    case 'freebsd':
+      throw new Error(
+        'the FreeBSD platform is not part of this build yet: run the gateway on Linux, or the lab on the memory platform',
+      );
+    default:
+      throw new Error(`amptcpd runs on FreeBSD and Linux; this is ${process.platform}`);
+  }
+}
