@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Without libFuzzer: mutated seed packets, from a fixed seed so that a failure comes again. Built with WRITE_SEEDS it writes the seed
+ * packets to the directory named, for libFuzzer to start from.
+ */
+#include "fuzz.h"
+
+static const char *const seeds[] = {
+	TCP4, UDP4, TCP6,
+	"00 000000 00000000" TCP4,
+	"88 123456 00000100" TCP6,
+	"01 02 03 04 05 06 00 000000 00000000" TCP4,
+	"4500 004c 0000 4000 4011 0000 cb007102 cb007b02 c123 10f5 0038 0000 00 000000 00000000" TCP4,
+	("45c0 0038 0001 0000 4001 0000 cb007101 cb007102 0304 0000 0000 0578"
+	"4500 05dc 0000 4000 3e11 1234 cb007102 cb007b02 c123 10f5 05c8 0000"),
+};
+
+#ifdef WRITE_SEEDS
+int
+main(int argc, char **argv)
+{
+	size_t i, length;
+	char name[256];
+
+	for (i = 0; argc == 2 && i < sizeof(seeds) / sizeof(seeds[0]); i++) {
+		unsigned char *data = unhex(seeds[i], &length);
+		FILE *file;
+
+		snprintf(name, sizeof(name), "%s/%zu", argv[1], i);
+		if ((file = fopen(name, "w")) == NULL || fwrite(data, 1, length, file) != length || fclose(file) != 0)
+			return (1);
+		free(data);
+	}
+	return (0);
+}
+#else
+static uint64_t state = 88172645463325252u;
+
+static uint32_t
+rnd(uint32_t below)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return ((uint32_t)(state >> 32) % below);
+}
+
+int
+main(int argc, char **argv)
+{
+	long runs = argc > 1 && strncmp(argv[1], "-runs=", 6) == 0 ? atol(argv[1] + 6) : 20000;
+
+	for (; runs > 0; runs--) {
+		size_t length, i;
+		unsigned char *data = unhex(seeds[rnd(sizeof(seeds) / sizeof(seeds[0]))], &length);
+		unsigned char *exact;
+
+		for (i = rnd(6); i > 0; i--)
+			data[rnd((uint32_t)length)] = (unsigned char)rnd(256);
+		if (rnd(4) == 0)
+			length = rnd((uint32_t)length + 1);
+		if (rnd(4) == 0 && length >= 20 && data[0] >> 4 == 4 && (data[0] & 15u) * 4 <= length)
+			fix_v4(data);
+		exact = cut(data, length);
+		LLVMFuzzerTestOneInput(exact, length);
+		free(exact);
+		free(data);
+	}
+	return (0);
+}
+#endif
