@@ -7,7 +7,8 @@
 import type { HostNetwork } from './linux/host-network.js';
 import type { Platform } from './platform.js';
 
-export type PlatformName = Platform['name'];
+/** The memory platform is for simulations and is put together by them. */
+export type PlatformName = 'linux' | 'freebsd';
 
 export interface PlatformOptions {
   /** Who changes the host's network for this process: the guard; absent: the process itself. */
@@ -29,10 +30,6 @@ export async function selectPlatform(
     case 'linux': {
       const { createLinuxPlatform } = await import('./linux/index.js');
       return createLinuxPlatform(options);
-    }
-    case 'memory': {
-      const { createMemoryPlatform } = await import('./memory/index.js');
-      return createMemoryPlatform();
     }
     case 'freebsd':
       throw new Error(
