@@ -352,6 +352,24 @@ fail:
 	return -error;
 }
 
+int am_port_free(const struct sockaddr_storage *local, socklen_t length)
+{
+	int on = 1;
+	int free;
+	int fd = socket(local->ss_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+
+	if (fd < 0)
+		return -errno;
+	/* For addresses that are not this host's; without the privilege bind() says what it thinks of them. */
+	if (local->ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on));
+	else
+		setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on));
+	free = bind(fd, (const struct sockaddr *)local, length) == 0;
+	close(fd);
+	return free;
+}
+
 static int reserve(struct am_connector *c, int fd)
 {
 	if ((size_t)fd < c->by_fd_size)

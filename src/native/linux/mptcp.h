@@ -66,6 +66,8 @@ void am_connector_stop(struct am_connector *connector);
 
 /* Socket with options and local address; `local` receives what it was bound to. */
 int am_connect_prepare(const struct am_socket_options *options, struct sockaddr_storage *local);
+/* 1: a socket could be bound there now (without SO_REUSEADDR, as the kernel binds a join). */
+int am_port_free(const struct sockaddr_storage *local, socklen_t length);
 /* Sends the SYN. The outcome comes as `connected`; an immediate failure is returned and not reported again. */
 int am_connect_begin(struct am_connector *connector, int fd, const struct sockaddr *remote, socklen_t length, uint32_t timeout_ms);
 /* Forgets a connect; the descriptor stays the caller's. 1: it was under way, `connected` will not come. */

@@ -168,6 +168,18 @@ Napi::Value Prepare(const Napi::CallbackInfo &info)
 	return result;
 }
 
+Napi::Value PortFree(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	struct sockaddr_storage local;
+	std::string address = info[0].As<Napi::String>();
+	int length = am_address_parse(address.c_str(), info[1].As<Napi::Number>().Uint32Value(), &local);
+	int result = length < 0 ? length : am_port_free(&local, length);
+	if (result < 0)
+		throw SystemError(env, "looking for a free port", -result);
+	return Napi::Boolean::New(env, result == 1);
+}
+
 void Connect(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
@@ -248,6 +260,7 @@ void InitMptcp(Napi::Env env, Napi::Object exports)
 	part.Set("start", Napi::Function::New(env, Start));
 	part.Set("stop", Napi::Function::New(env, Stop));
 	part.Set("prepare", Napi::Function::New(env, Prepare));
+	part.Set("portFree", Napi::Function::New(env, PortFree));
 	part.Set("connect", Napi::Function::New(env, Connect));
 	part.Set("cancel", Napi::Function::New(env, Cancel));
 	part.Set("info", Napi::Function::New(env, Info));

@@ -85,6 +85,8 @@ export interface NativeMptcp {
   stop(): void;
   /** Socket with options set and local address bound, before any packet. */
   prepare(preparation: ConnectPreparation): { descriptor: number; localAddress: string; localPort: number };
+  /** Whether a socket could be bound there, transparent or not. */
+  portFree(address: string, port: number): boolean;
   /** Sends the SYN; the outcome comes to onConnected. */
   connect(descriptor: number, address: string, port: number, timeoutMs: number): void;
   /** Forgets a connect under way; the descriptor stays open. */

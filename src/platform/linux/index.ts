@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * The Linux platform: nftables TPROXY in, kernel MPTCP out, a relay of native threads between them, the LISP data plane
+ * on a TUN device. Nothing is opened before a part is started.
+ */
+import { ControlSockets } from '../control-sockets.js';
+import type { Clock, Finding, HostOptions, Platform } from '../platform.js';
+import { localHostNetwork, raiseFileLimit } from './descriptors.js';
+import { doctor } from './doctor.js';
+import type { HostNetwork } from './host-network.js';
+import { LinuxInterceptor } from './interceptor.js';
+import { LinuxLispDataPlane } from './lisp-data-plane.js';
+import { LinuxMptcpConnector } from './mptcp-connector.js';
+import { LinuxRelay } from './relay.js';
+
+export interface LinuxPlatformOptions {
+  /** Who changes the host's network: the guard when there is one; absent: this process. */
+  host?: HostNetwork;
+  relayThreads?: number;
+  /** The LISP device's name, for `clean()`. */
+  device?: string;
+  /** Told of what could not be taken back. */
+  warn?(message: string): void;
+}
+
+const clock: Clock = {
+  now: () => performance.now(),
+  setTimeout: (callback, ms) => setTimeout(callback, ms),
+  clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
+};
+
+export async function createLinuxPlatform(options: LinuxPlatformOptions = {}): Promise<Platform> {
+  const host = options.host ?? localHostNetwork(options.warn);
+  raiseFileLimit();
+  return {
+    name: 'linux',
+    interceptor: new LinuxInterceptor(host),
+    connector: new LinuxMptcpConnector({ host, clock }),
+    plane: new LinuxLispDataPlane(host),
+    relay: new LinuxRelay(options.relayThreads),
+    control: new ControlSockets(),
+    clock,
+    async configure({ rlocs, localPrefixes }: HostOptions): Promise<void> {
+      await host.setRlocRoutes(rlocs);
+      await host.setLocalPrefixes(localPrefixes);
+    },
+    close: () => host.close(),
+    doctor: (): Promise<Finding[]> => doctor(),
+    clean: () => host.clean(options.device ?? 'lisp0'),
+  };
+}

@@ -1,0 +1,603 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * MptcpConnector on the kernel's MPTCP, with this process as path manager.
+ *
+ *   prepare (socket, options, bind) -> beforeSyn (the caller pins the 5-tuple) -> connect -> up
+ *   events of the path manager -> SubflowTable of the connection -> listener
+ *
+ * The kernel tells of every MPTCP connection of the network namespace; a connection of ours is found by its token,
+ * which exists from the moment connect() was called.
+ */
+import { readFileSync } from 'node:fs';
+import { nativePart } from '../../native/index.js';
+import type { NativeMptcp, NativeSubflowInfo } from '../../native/linux/sockets.types.js';
+import {
+  decodeEvents,
+  decodeFamily,
+  decodeOutcome,
+  encodeCommand,
+  encodeFamilyRequest,
+  EVENTS_GROUP,
+  FAMILY_NAME,
+  type PmCommand,
+  type PmEvent,
+} from '../../mptcp/path-manager.js';
+import { LocalEndpoints } from '../../mptcp/ports.js';
+import { type SubflowRecord, SubflowTable } from '../../mptcp/subflows.js';
+import {
+  type Clock,
+  type ConnectOptions,
+  type Endpoint,
+  type Flow,
+  type MptcpConnection,
+  type MptcpConnector,
+  type MptcpEvent,
+  PlatformError,
+  type SocketHandle,
+  type Subflow,
+  type SubflowInfo,
+  type SubflowRequest,
+} from '../platform.js';
+import { type HostNetwork, LISP_MARK } from './host-network.js';
+
+/** Local endpoints tried before EADDRINUSE is given up to. */
+const ATTEMPTS = 64;
+/** Closed subflows whose counters are remembered. */
+const KEEP_CLOSED = 16;
+/** When a connection has not said by itself what it has become. */
+const SETTLE_MS = [20, 200, 1000, 5000];
+
+const ERRNO: Record<number, string> = {
+  1: 'EPERM',
+  3: 'ESRCH',
+  11: 'EAGAIN',
+  12: 'ENOMEM',
+  13: 'EACCES',
+  16: 'EBUSY',
+  22: 'EINVAL',
+  71: 'EPROTO',
+  95: 'EOPNOTSUPP',
+  97: 'EAFNOSUPPORT',
+  98: 'EADDRINUSE',
+  99: 'EADDRNOTAVAIL',
+  101: 'ENETUNREACH',
+  104: 'ECONNRESET',
+  107: 'ENOTCONN',
+  110: 'ETIMEDOUT',
+  111: 'ECONNREFUSED',
+  113: 'EHOSTUNREACH',
+};
+const errnoName = (errno: number): string => ERRNO[errno] ?? `E${errno}`;
+
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'EIO';
+const asPlatformError = (error: unknown, doing: string): PlatformError =>
+  error instanceof PlatformError
+    ? error
+    : new PlatformError(`${doing}: ${(error as Error).message}`, codeOf(error), { cause: error });
+
+const show = ({ address, port }: Endpoint): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+
+const sameFlow = (info: NativeSubflowInfo, { local, remote }: Flow): boolean =>
+  info.localPort === local.port &&
+  info.remotePort === remote.port &&
+  info.localAddress === local.address &&
+  info.remoteAddress === remote.address;
+
+export interface ConnectorOptions {
+  host: HostNetwork;
+  clock: Clock;
+  native?: NativeMptcp;
+  random?: () => number;
+}
+
+export class LinuxMptcpConnector implements MptcpConnector {
+  readonly #host: HostNetwork;
+  readonly #clock: Clock;
+  readonly #native: NativeMptcp;
+  readonly #endpoints: LocalEndpoints;
+  readonly #connecting = new Map<number, (error: string | undefined) => void>();
+  readonly #connections = new Map<number, LinuxMptcpConnection>();
+  #multipath = false;
+  #family = 0;
+  #started = false;
+  #overruns = 0;
+
+  constructor({ host, clock, native, random }: ConnectorOptions) {
+    this.#host = host;
+    this.#clock = clock;
+    this.#native = native ?? nativePart('mptcp');
+    this.#endpoints = new LocalEndpoints(random);
+  }
+
+  get multipath(): boolean {
+    return this.#multipath;
+  }
+
+  /** Times the kernel had more events than room for them; connections were looked at one by one then. */
+  get overruns(): number {
+    return this.#overruns;
+  }
+
+  async start(): Promise<void> {
+    if (this.#started) return;
+    this.#native.start(
+      (batch) => {
+        for (const { descriptor, error } of batch) {
+          const settle = this.#connecting.get(descriptor);
+          this.#connecting.delete(descriptor);
+          settle?.(error);
+        }
+      },
+      (batch, overrun) => this.#onEvents(batch, overrun),
+    );
+    this.#started = true;
+    try {
+      this.#multipath = await this.#startPathManager();
+    } catch (error) {
+      this.#native.stop();
+      this.#started = false;
+      throw asPlatformError(error, 'starting the MPTCP path manager');
+    }
+  }
+
+  /** false: this kernel has no MPTCP, or none that can be steered; everything goes by plain TCP then. */
+  async #startPathManager(): Promise<boolean> {
+    if (readSysctl('net/mptcp/enabled') !== '1') return false;
+    // Connections that are open keep the path manager they began with.
+    if ((await this.#host.setSysctl('net.mptcp.path_manager', 'userspace')) === undefined)
+      if ((await this.#host.setSysctl('net.mptcp.pm_type', '1')) === undefined) return false;
+    const family = decodeFamily(this.#native.netlink(encodeFamilyRequest(FAMILY_NAME)));
+    const group = family?.groups.get(EVENTS_GROUP);
+    if (!family || group === undefined) return false;
+    this.#family = family.id;
+    this.#native.subscribe(group);
+    return true;
+  }
+
+  async connect(options: ConnectOptions): Promise<MptcpConnection> {
+    if (!this.#started) throw new PlatformError('the connector has not been started', 'EINVAL');
+    const mptcp = options.multipath && this.#multipath;
+    for (let attempt = 0; ; attempt++) {
+      let descriptor: number | undefined;
+      try {
+        const prepared = this.#prepare(options, mptcp, attempt);
+        descriptor = prepared.descriptor;
+        const flow: Flow = {
+          local: { address: prepared.localAddress, port: prepared.localPort },
+          remote: { ...options.remote },
+        };
+        options.beforeSyn(flow);
+        this.#native.connect(descriptor, options.remote.address, options.remote.port, options.timeoutMs);
+        const connection = new LinuxMptcpConnection(this, descriptor, flow, mptcp, this.#clock, this.#native);
+        // From here on the path manager may speak of it.
+        if (connection.token !== undefined) this.#connections.set(connection.token, connection);
+        const error = await new Promise<string | undefined>((resolve) =>
+          this.#connecting.set(prepared.descriptor, resolve),
+        );
+        if (error !== undefined) {
+          connection.dispose();
+          throw new PlatformError(`connect to ${show(options.remote)}: ${error}`, error);
+        }
+        connection.up();
+        return connection;
+      } catch (error) {
+        if (descriptor !== undefined) nativePart('descriptors').close(descriptor);
+        // The 4-tuple is still in TIME_WAIT: another port will do.
+        const busy = codeOf(error) === 'EADDRINUSE' || codeOf(error) === 'EADDRNOTAVAIL';
+        if (busy && attempt < ATTEMPTS && descriptor !== undefined && !this.#connecting.has(descriptor))
+          continue;
+        throw asPlatformError(error, `connect to ${show(options.remote)}`);
+      }
+    }
+  }
+
+  #prepare(
+    options: ConnectOptions,
+    mptcp: boolean,
+    attempt: number,
+  ): { descriptor: number; localAddress: string; localPort: number } {
+    const nat = 'prefix' in options.source;
+    const localAddress =
+      'prefix' in options.source
+        ? this.#endpoints.nextAddress(options.source.prefix)
+        : options.source.address;
+    const wanted = 'address' in options.source && attempt === 0 ? options.source.port : undefined;
+    for (let tries = 0; ; tries++) {
+      const localPort = tries === 0 && wanted ? wanted : this.#endpoints.nextPort(localAddress);
+      try {
+        return this.#native.prepare({
+          address: options.remote.address,
+          port: options.remote.port,
+          mptcp,
+          // The client's address is not this host's; MP_JOINs inherit the option, and the mark.
+          transparent: !nat,
+          localAddress,
+          localPort,
+          ...(options.viaLisp ? { mark: LISP_MARK } : {}),
+          ...(options.congestionControl === undefined
+            ? {}
+            : { congestionControl: options.congestionControl }),
+          ...(options.notSentLowat === undefined ? {} : { notSentLowat: options.notSentLowat }),
+        });
+      } catch (error) {
+        if (codeOf(error) !== 'EADDRINUSE' || tries >= ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** @internal One command to the path manager. @throws PlatformError */
+  command(request: PmCommand): void {
+    let outcome: { errno: number; message?: string };
+    try {
+      outcome = decodeOutcome(this.#native.netlink(encodeCommand(this.#family, request)));
+    } catch (error) {
+      throw asPlatformError(error, `path manager, ${request.command}`);
+    }
+    if (outcome.errno !== 0) {
+      const code = errnoName(outcome.errno);
+      throw new PlatformError(
+        `path manager, ${request.command}: ${code}${outcome.message ? `, ${outcome.message}` : ''}`,
+        code,
+      );
+    }
+  }
+
+  /** @internal */
+  nextPort(address: string): number {
+    return this.#endpoints.nextPort(address);
+  }
+
+  /** @internal */
+  forget(connection: LinuxMptcpConnection): void {
+    if (connection.token !== undefined && this.#connections.get(connection.token) === connection)
+      this.#connections.delete(connection.token);
+  }
+
+  #onEvents(batch: Buffer[], overrun: boolean): void {
+    for (const datagram of batch)
+      for (const event of decodeEvents(datagram)) this.#connections.get(event.token)?.onPathManager(event);
+    if (overrun) {
+      this.#overruns++;
+      for (const connection of [...this.#connections.values()]) connection.resynchronise();
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#started) return;
+    this.#started = false;
+    this.#native.stop();
+    this.#multipath = false;
+    for (const connection of [...this.#connections.values()]) connection.dispose();
+    // The native side has reported every connect under way as cancelled; the reports arrive with the next turn.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+function readSysctl(path: string): string | undefined {
+  try {
+    return readFileSync(`/proc/sys/${path}`, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
+
+class LinuxMptcpConnection implements MptcpConnection {
+  readonly token?: number;
+  readonly #table: SubflowTable;
+  readonly #counters = new Map<number, NativeSubflowInfo>();
+  readonly #listeners: ((event: MptcpEvent) => void)[] = [];
+  /** Told before anybody listens. */
+  #early: MptcpEvent[] = [];
+  #protocol: 'mptcp' | 'tcp';
+  #established = false;
+  #disposed = false;
+  #closed = false;
+  #timer: unknown;
+
+  constructor(
+    private readonly connector: LinuxMptcpConnector,
+    private readonly descriptor: number,
+    readonly flow: Flow,
+    mptcp: boolean,
+    private readonly clock: Clock,
+    private readonly native: NativeMptcp,
+  ) {
+    this.#table = new SubflowTable({ local: flow.local, remote: flow.remote }, clock.now());
+    this.#protocol = mptcp ? 'mptcp' : 'tcp';
+    const token = mptcp ? native.info(descriptor)?.token : undefined;
+    if (token !== undefined && token !== 0) this.token = token;
+  }
+
+  get socket(): SocketHandle {
+    return this.descriptor;
+  }
+
+  get protocol(): 'mptcp' | 'tcp' {
+    return this.#protocol;
+  }
+
+  /** The handshake is over: what has it become? */
+  up(): void {
+    if (this.#protocol === 'tcp') return;
+    const info = this.native.info(this.descriptor);
+    if (!info || info.fallback) this.#fallBack();
+    else this.#settle(0);
+  }
+
+  /** A fall-back after the handshake has no event: look a few times until the connection is established. */
+  #settle(step: number): void {
+    const delay = SETTLE_MS[step];
+    if (delay === undefined || this.#disposed) return;
+    this.#timer = this.clock.setTimeout(() => {
+      this.#timer = undefined;
+      if (this.#disposed || this.#established || this.#protocol === 'tcp') return;
+      const info = this.#info();
+      if (info?.fallback) this.#fallBack();
+      else this.#settle(step + 1);
+    }, delay);
+  }
+
+  /** The descriptor belongs to the relay, which may have closed it: the token tells whether it is still ours. */
+  #info(): { fallback: boolean } | undefined {
+    const info = this.native.info(this.descriptor);
+    return info && info.token === this.token ? info : undefined;
+  }
+
+  #fallBack(): void {
+    if (this.#protocol === 'tcp') return;
+    this.#protocol = 'tcp';
+    this.connector.forget(this);
+    this.#emit({ type: 'fallback' });
+  }
+
+  #emit(event: MptcpEvent): void {
+    if (this.#disposed) return;
+    if (this.#listeners.length === 0) this.#early.push(event);
+    else for (const listener of this.#listeners) listener(event);
+  }
+
+  onEvent(listener: (event: MptcpEvent) => void): void {
+    this.#listeners.push(listener);
+    const early = this.#early;
+    this.#early = [];
+    for (const event of early) listener(event);
+  }
+
+  #subflow({ id, local, remote, state, backup }: SubflowRecord): Subflow {
+    return { id, flow: { local, remote }, state, backup };
+  }
+
+  /** @internal */
+  onPathManager(event: PmEvent): void {
+    const now = this.clock.now();
+    switch (event.event) {
+      case 'established':
+        this.#becomeEstablished();
+        break;
+      case 'subflow-established': {
+        const record = this.#table.established(event.local, event.remote, now);
+        if (record) this.#emit({ type: 'subflow-established', subflow: this.#subflow(record) });
+        break;
+      }
+      case 'subflow-closed':
+        this.#subflowClosed(event);
+        break;
+      case 'subflow-priority':
+        this.#table.priority(event.local, event.remote, event.backup ?? false);
+        break;
+      case 'announced':
+        if (event.remote)
+          this.#emit({
+            type: 'announced',
+            address: event.remote.address,
+            ...(event.remote.port === 0 ? {} : { port: event.remote.port }),
+            addressId: event.remoteId ?? 0,
+          });
+        break;
+      case 'closed':
+        this.#closed = true;
+        this.#emit({ type: 'closed' });
+        this.connector.forget(this);
+        break;
+      case 'created':
+      case 'removed':
+        break;
+    }
+  }
+
+  #becomeEstablished(): void {
+    if (this.#established) return;
+    this.#established = true;
+    this.#emit({ type: 'established' });
+  }
+
+  #subflowClosed(event: PmEvent): void {
+    const outcome = this.#table.closed(event.local, event.remote, this.clock.now());
+    if (!outcome) return;
+    const { record, refused } = outcome;
+    const code = event.error === undefined ? (refused ? 'ELIMIT' : undefined) : errnoName(event.error);
+    this.#emit({
+      type: 'subflow-closed',
+      subflow: this.#subflow(record),
+      ...(code === undefined ? {} : { code }),
+      ...(refused ? { refused: true } : {}),
+    });
+    for (const id of this.#table.prune(KEEP_CLOSED)) this.#counters.delete(id);
+  }
+
+  /** @internal Events were lost: compare with what the socket says. */
+  resynchronise(): void {
+    const seen = this.#look();
+    if (!seen) return;
+    const now = this.clock.now();
+    if (this.#protocol === 'mptcp' && !this.#established && this.#info()?.fallback === false)
+      this.#becomeEstablished();
+    for (const record of this.#table.list()) {
+      if (record.state === 'closed') continue;
+      const there = seen.some((info) => sameFlow(info, record));
+      if (record.state === 'joining' && there) {
+        const changed = this.#table.established(record.local, record.remote, now);
+        if (changed) this.#emit({ type: 'subflow-established', subflow: this.#subflow(changed) });
+      } else if (record.state === 'established' && !there) {
+        this.#subflowClosed({
+          event: 'subflow-closed',
+          token: this.token ?? 0,
+          local: record.local,
+          remote: record.remote,
+        });
+      }
+    }
+  }
+
+  /** What the kernel counts now, remembered by subflow. undefined: the socket is gone. */
+  #look(): NativeSubflowInfo[] | undefined {
+    if (this.#closed || this.#disposed) return undefined;
+    const seen = this.native.subflows(this.descriptor);
+    if (!seen || seen.token !== (this.token ?? 0)) return undefined;
+    // A TCP socket has no token: that the descriptor is not somebody else's by now is told by the addresses.
+    if (this.token === undefined && !(seen.subflows[0] && sameFlow(seen.subflows[0], this.flow)))
+      return undefined;
+    for (const record of this.#table.list()) {
+      if (record.state === 'closed') continue;
+      const info = seen.subflows.find((one) => sameFlow(one, record));
+      if (info) this.#counters.set(record.id, info);
+    }
+    return seen.subflows;
+  }
+
+  subflows(): SubflowInfo[] {
+    this.#look();
+    return this.#table.list().map((record) => {
+      const counted = this.#counters.get(record.id);
+      return {
+        ...this.#subflow(record),
+        ...(counted === undefined
+          ? {}
+          : {
+              bytesSent: counted.bytesSent,
+              bytesReceived: counted.bytesReceived,
+              retransmits: counted.retransmits,
+              rttMs: counted.rttMs,
+              congestionWindow: counted.congestionWindow,
+            }),
+      };
+    });
+  }
+
+  #needMptcp(doing: string): number {
+    if (this.#disposed || this.#closed)
+      throw new PlatformError(`${doing}: the connection is closed`, 'ENOTCONN');
+    if (this.#protocol === 'tcp' || this.token === undefined)
+      throw new PlatformError(
+        `${doing}: the connection is plain TCP, its server does not speak MPTCP`,
+        'EOPNOTSUPP',
+      );
+    return this.token;
+  }
+
+  async addSubflow(request: SubflowRequest): Promise<Subflow> {
+    const token = this.#needMptcp('adding a subflow');
+    if (!this.#established)
+      throw new PlatformError('adding a subflow: no data has been exchanged yet', 'EAGAIN');
+    if (this.#table.full)
+      throw new PlatformError(
+        `adding a subflow: the peer takes ${this.#table.limit} besides the first`,
+        'ELIMIT',
+      );
+    const backup = request.backup ?? false;
+    for (let attempt = 0; ; attempt++) {
+      const local = { address: request.localAddress, port: this.connector.nextPort(request.localAddress) };
+      // The kernel binds the port only when the SYN is about to leave, after the pin was made: look first.
+      if (!this.#portFree(local) && attempt < ATTEMPTS) continue;
+      const record = this.#table.add(local, { ...request.remote }, { backup, now: this.clock.now() });
+      if (!record) throw new PlatformError('adding a subflow: no Address ID is free', 'ELIMIT');
+      try {
+        request.beforeSyn({ local, remote: { ...request.remote } });
+        this.connector.command({
+          command: 'subflow-create',
+          token,
+          local: { ...local, id: record.id },
+          remote: request.remote,
+          backup,
+        });
+        return this.#subflow(record);
+      } catch (error) {
+        this.#table.cancel(record.id);
+        const code = codeOf(error);
+        if (code === 'EADDRINUSE' && attempt < ATTEMPTS) continue;
+        // Before the peer's first acknowledgement of data, whatever the event said.
+        if (code === 'ENOTCONN')
+          throw new PlatformError((error as Error).message, 'EAGAIN', { cause: error });
+        throw error;
+      }
+    }
+  }
+
+  #portFree(local: Endpoint): boolean {
+    try {
+      return this.native.portFree(local.address, local.port);
+    } catch {
+      return true;
+    }
+  }
+
+  async removeSubflow(id: number): Promise<void> {
+    const token = this.#needMptcp('removing a subflow');
+    const record = this.#table.get(id);
+    if (!record || record.state === 'closed')
+      throw new PlatformError(`removing a subflow: there is no subflow ${id}`, 'ENOENT');
+    this.#look();
+    this.#table.markRemoving(id);
+    // RM_ADDR travels on the others: the peer gives the subflow up at once and sends again, elsewhere, what was on
+    // its way there. A FIN or RST on the path itself may never arrive.
+    try {
+      this.connector.command({ command: 'remove', token, localId: id });
+    } catch (error) {
+      // Not announced, or the peer has removed it: then closing it is all there is to do.
+      if (!['EINVAL', 'ENOENT', 'ESRCH'].includes(codeOf(error))) throw error;
+    }
+    try {
+      this.connector.command({
+        command: 'subflow-destroy',
+        token,
+        local: record.local,
+        remote: record.remote,
+      });
+    } catch (error) {
+      if (codeOf(error) !== 'ESRCH') throw error;
+      // Closed in between; its event is on the way, or was lost.
+    }
+  }
+
+  async setBackup(id: number, backup: boolean): Promise<void> {
+    const token = this.#needMptcp('changing a subflow');
+    const record = this.#table.get(id);
+    if (!record || record.state === 'closed')
+      throw new PlatformError(`changing a subflow: there is no subflow ${id}`, 'ENOENT');
+    this.connector.command({
+      command: 'set-flags',
+      token,
+      local: record.local,
+      remote: record.remote,
+      backup,
+    });
+    record.backup = backup;
+  }
+
+  abandon(): void {
+    if (this.#disposed) return;
+    nativePart('descriptors').reset(this.descriptor);
+    this.dispose();
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    if (this.#timer !== undefined) this.clock.clearTimeout(this.#timer);
+    this.connector.forget(this);
+    this.#listeners.length = 0;
+    this.#early = [];
+  }
+}
