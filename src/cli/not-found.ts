@@ -4,6 +4,12 @@ import { usage } from './failure.js';
 
 /** `amptcp mappings list` -> no such command, and which one it resembles. */
 const hook: Hook.CommandNotFound = async function ({ id, config }) {
+  const parent = id.slice(0, id.lastIndexOf(':'));
+  if (config.commandIDs.includes(parent)) {
+    throw usage(
+      `'amptcp ${parent.replaceAll(':', ' ')}' takes no argument '${id.slice(parent.length + 1)}'.`,
+    );
+  }
   const { nearest } = await import('../daemon/config.js');
   const words = (commandId: string): string => commandId.replaceAll(':', ' ');
   const known = config.commands.filter((command) => !command.hidden).map((command) => words(command.id));
