@@ -26,6 +26,7 @@
             'linux/listener.c', 'linux/listener_binding.cc',
             'linux/mptcp.c', 'linux/mptcp_binding.cc',
             'linux/relay.c', 'linux/relay_binding.cc',
+            'linux/bpf/bpf_object.c', 'linux/bpf/bpf_route.c', 'linux/bpf/bpf_binding.cc',
           ],
         }],
         ['OS=="freebsd"', { 'sources': [] }],

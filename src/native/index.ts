@@ -5,6 +5,7 @@
  * checks arguments before native code sees them.
  */
 import { createRequire } from 'node:module';
+import type { NativeBpf } from './linux/bpf/bpf.types.js';
 import type { NativeDescriptors, NativeListener, NativeMptcp, NativeRelay } from './linux/sockets.types.js';
 
 /** What the addon exports; parts of other systems are absent. */
@@ -14,6 +15,8 @@ export interface Native {
   listener?: NativeListener;
   mptcp?: NativeMptcp;
   relay?: NativeRelay;
+  // Linux, LISP inside the kernel
+  bpf?: NativeBpf;
 }
 
 let loaded: Native | undefined;

@@ -2,6 +2,7 @@
 // The addon's entry: each part of the native code adds its own object to the exports.
 #include "addon.h"
 #ifdef __linux__
+#include "../linux/bpf/bpf_binding.h"
 #include "../linux/sockets_binding.h"
 #endif
 
@@ -12,6 +13,7 @@ static Napi::Object InitAddon(Napi::Env env, Napi::Object exports)
 	amptcp::InitListener(env, exports);
 	amptcp::InitMptcp(env, exports);
 	amptcp::InitRelay(env, exports);
+	amptcp::InitBpf(env, exports);
 #endif
 	return exports;
 }
