@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Test traffic with checked contents.
+ *
+ *	flow serve <address> <port>			serves until it is ended
+ *	flow send [-s source] [-p port] [-n octets] [-r octets/s] [-t seconds] <address> <port>
+ *	flow udp [-s source] <address> <port> <count>	one datagram from each of `count` ports
+ *	flow blast [-s source] [-l octets] [-t seconds] <address> <port>	UDP as fast as it goes
+ *	flow sink <address> <port> <seconds>		counts UDP datagrams
+ *
+ * `send` writes `octets` pseudo-random octets and reads as many of another sequence, both at once. Each side takes a
+ * SHA-256 of what it was to receive and of what it received; the server tells the client its verdict in one octet.
+ */
+#include <sys/types.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <err.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sha256.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define	CHUNK	16384
+
+struct stream {
+	uint64_t	state;
+	uint64_t	left;
+	SHA256_CTX	hash;
+};
+
+static void
+stream_init(struct stream *stream, uint64_t seed, uint64_t octets)
+{
+	stream->state = seed * 0x9e3779b97f4a7c15ULL + 1;
+	stream->left = octets;
+	SHA256_Init(&stream->hash);
+}
+
+/* xorshift: cheap enough for an emulated processor, and no octet repeats where a segment boundary could hide it. */
+static void
+stream_fill(struct stream *stream, unsigned char *buffer, size_t octets)
+{
+	uint64_t x = stream->state;
+	size_t i;
+
+	for (i = 0; i < octets; i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		buffer[i] = (unsigned char)(x >> 24);
+	}
+	stream->state = x;
+}
+
+static double
+now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
+}
+
+static struct addrinfo *
+resolve(const char *address, const char *port, int type)
+{
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = type };
+	struct addrinfo *result;
+
+	if (getaddrinfo(address, port, &hints, &result) != 0)
+		errx(2, "%s %s: not an address", address, port == NULL ? "" : port);
+	return (result);
+}
+
+struct transfer {
+	int		fd;
+	struct stream	out, in, expected;
+	unsigned char	buffer[CHUNK];
+	size_t		filled, sent;
+	uint64_t	rate;
+};
+
+/* Moves both streams until both are through; false when the connection broke or stood still for `patience` seconds. */
+static bool
+move(struct transfer *t, int patience)
+{
+	unsigned char in[CHUNK], expected[CHUNK];
+	double started = now();
+	uint64_t total = 0;
+	struct pollfd pfd = { .fd = t->fd };
+	ssize_t octets;
+	int ready;
+
+	while (t->out.left > 0 || t->filled > t->sent || t->in.left > 0) {
+		bool may_send = t->out.left > 0 || t->filled > t->sent;
+		int wait = patience * 1000;
+
+		if (may_send && t->rate > 0 && (double)total > (now() - started) * (double)t->rate) {
+			may_send = false;
+			wait = 5;
+		}
+		pfd.events = (short)((may_send ? POLLOUT : 0) | (t->in.left > 0 ? POLLIN : 0));
+		ready = poll(&pfd, 1, wait);
+		if (ready == -1 && errno != EINTR)
+			return (false);
+		if (ready == 0 && wait == patience * 1000)
+			return (false);
+		if (ready <= 0)
+			continue;
+		if (pfd.revents & (POLLIN | POLLHUP | POLLERR)) {
+			octets = read(t->fd, in, t->in.left < CHUNK ? (size_t)t->in.left : CHUNK);
+			if (octets == 0 || (octets == -1 && errno != EAGAIN && errno != EINTR))
+				return (false);
+			if (octets > 0) {
+				SHA256_Update(&t->in.hash, in, (size_t)octets);
+				stream_fill(&t->expected, expected, (size_t)octets);
+				SHA256_Update(&t->expected.hash, expected, (size_t)octets);
+				t->in.left -= (uint64_t)octets;
+			}
+		}
+		if (may_send && (pfd.revents & POLLOUT)) {
+			if (t->filled == t->sent) {
+				t->filled = t->out.left < CHUNK ? (size_t)t->out.left : CHUNK;
+				t->sent = 0;
+				stream_fill(&t->out, t->buffer, t->filled);
+				t->out.left -= t->filled;
+			}
+			octets = write(t->fd, t->buffer + t->sent, t->filled - t->sent);
+			if (octets == -1 && errno != EAGAIN && errno != EINTR)
+				return (false);
+			if (octets > 0) {
+				t->sent += (size_t)octets;
+				total += (uint64_t)octets;
+			}
+		}
+	}
+	return (true);
+}
+
+static bool
+verdict(struct transfer *t, char text[65])
+{
+	char expected[65];
+
+	SHA256_End(&t->in.hash, text);
+	SHA256_End(&t->expected.hash, expected);
+	return (strcmp(text, expected) == 0);
+}
+
+static void
+nonblocking(int fd)
+{
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) == -1)
+		err(2, "fcntl");
+}
+
+static int
+serve_one(int fd)
+{
+	struct transfer t = { .fd = fd };
+	unsigned char head[8], answer;
+	uint64_t octets = 0;
+	char text[65];
+	size_t have = 0, i;
+	ssize_t n;
+
+	while (have < sizeof(head)) {
+		n = read(fd, head + have, sizeof(head) - have);
+		if (n <= 0)
+			return (1);
+		have += (size_t)n;
+	}
+	for (i = 0; i < sizeof(head); i++)
+		octets = octets << 8 | head[i];
+	nonblocking(fd);
+	stream_init(&t.out, 2, octets);
+	stream_init(&t.in, 1, octets);
+	stream_init(&t.expected, 1, octets);
+	if (!move(&t, 60))
+		return (1);
+	answer = verdict(&t, text) ? 'y' : 'n';
+	fcntl(fd, F_SETFL, 0);
+	return (write(fd, &answer, 1) == 1 ? 0 : 1);
+}
+
+static int
+serve(const char *address, const char *port)
+{
+	struct addrinfo *ai = resolve(address, port, SOCK_STREAM);
+	int fd, one = 1, s;
+	pid_t pid;
+
+	signal(SIGCHLD, SIG_IGN);
+	s = socket(ai->ai_family, SOCK_STREAM, 0);
+	if (s == -1)
+		err(2, "socket");
+	setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(s, ai->ai_addr, ai->ai_addrlen) == -1 || listen(s, 128) == -1)
+		err(2, "%s %s", address, port);
+	for (;;) {
+		fd = accept(s, NULL, NULL);
+		if (fd == -1)
+			continue;
+		pid = fork();
+		if (pid == 0) {
+			close(s);
+			_exit(serve_one(fd));
+		}
+		close(fd);
+	}
+}
+
+static void
+bind_source(int s, const char *source, const char *port)
+{
+	struct addrinfo *ai;
+	int one = 1;
+
+	if (source == NULL)
+		return;
+	ai = resolve(source, port, 0);
+	setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(s, ai->ai_addr, ai->ai_addrlen) == -1)
+		err(2, "bind to %s %s", source, port == NULL ? "" : port);
+}
+
+static int
+send_one(const char *source, const char *local_port, uint64_t octets, uint64_t rate, int patience, const char *address,
+    const char *port)
+{
+	struct addrinfo *ai = resolve(address, port, SOCK_STREAM);
+	struct transfer t = { .rate = rate };
+	struct timeval tv = { .tv_sec = patience };
+	unsigned char answer, head[8];
+	double started;
+	char text[65];
+	bool good;
+	int i;
+
+	t.fd = socket(ai->ai_family, SOCK_STREAM, 0);
+	if (t.fd == -1)
+		err(2, "socket");
+	bind_source(t.fd, source, local_port);
+	started = now();
+	if (connect(t.fd, ai->ai_addr, ai->ai_addrlen) == -1)
+		err(1, "connect to %s %s", address, port);
+	for (i = 0; i < 8; i++)
+		head[i] = (unsigned char)(octets >> (56 - 8 * i));
+	if (write(t.fd, head, sizeof(head)) != (ssize_t)sizeof(head))
+		err(1, "write");
+	nonblocking(t.fd);
+	stream_init(&t.out, 1, octets);
+	stream_init(&t.in, 2, octets);
+	stream_init(&t.expected, 2, octets);
+	if (!move(&t, patience))
+		errx(1, "broken off with %ju octets to send and %ju to receive", (uintmax_t)t.out.left,
+		    (uintmax_t)t.in.left);
+	fcntl(t.fd, F_SETFL, 0);
+	setsockopt(t.fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	if (read(t.fd, &answer, 1) != 1)
+		errx(1, "no verdict from the server");
+	good = verdict(&t, text);
+	printf("%s seconds %.2f up %s down %s\n", text, now() - started, answer == 'y' ? "same" : "DIFFERENT",
+	    good ? "same" : "DIFFERENT");
+	return (good && answer == 'y' ? 0 : 1);
+}
+
+static int
+udp(const char *source, const char *address, const char *port, int count)
+{
+	struct addrinfo *ai = resolve(address, port, SOCK_DGRAM);
+	char local_port[8];
+	int i, s, sent = 0;
+
+	for (i = 0; i < count; i++) {
+		s = socket(ai->ai_family, SOCK_DGRAM, 0);
+		if (s == -1)
+			err(2, "socket");
+		snprintf(local_port, sizeof(local_port), "%d", 20000 + i);
+		bind_source(s, source, local_port);
+		/* A full queue on the way is waited for, not counted. */
+		for (int tries = 0; tries < 100; tries++) {
+			if (sendto(s, "x", 1, 0, ai->ai_addr, ai->ai_addrlen) == 1) {
+				sent++;
+				break;
+			}
+			if (errno != ENOBUFS)
+				break;
+			usleep(1000);
+		}
+		close(s);
+		if (i % 16 == 15)
+			usleep(1000);
+	}
+	printf("sent %d\n", sent);
+	return (sent == count ? 0 : 1);
+}
+
+static int
+blast(const char *source, int length, int seconds, const char *address, const char *port)
+{
+	struct addrinfo *ai = resolve(address, port, SOCK_DGRAM);
+	static char data[65536];
+	double until = now() + seconds;
+	uint64_t sent = 0;
+	int i, s;
+
+	s = socket(ai->ai_family, SOCK_DGRAM, 0);
+	if (s == -1)
+		err(2, "socket");
+	bind_source(s, source, NULL);
+	if (connect(s, ai->ai_addr, ai->ai_addrlen) == -1)
+		err(2, "connect");
+	while (now() < until)
+		for (i = 0; i < 64; i++)
+			if (send(s, data, (size_t)length, 0) == length)
+				sent++;
+	printf("sent %ju\n", (uintmax_t)sent);
+	return (0);
+}
+
+static int
+sink(const char *address, const char *port, int seconds)
+{
+	struct addrinfo *ai = resolve(address, port, SOCK_DGRAM);
+	static char data[65536];
+	struct timeval tv = { .tv_usec = 100000 };
+	double until = now() + seconds;
+	uint64_t received = 0;
+	int s;
+
+	s = socket(ai->ai_family, SOCK_DGRAM, 0);
+	if (s == -1 || bind(s, ai->ai_addr, ai->ai_addrlen) == -1)
+		err(2, "%s %s", address, port);
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	while (now() < until)
+		if (recv(s, data, sizeof(data), 0) >= 0)
+			received++;
+	printf("received %ju\n", (uintmax_t)received);
+	return (0);
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *mode, *local_port = NULL, *source = NULL;
+	uint64_t octets = 1000000, rate = 0;
+	int ch, length = 64, seconds = 60;
+
+	if (argc < 2)
+		errx(2, "what?");
+	signal(SIGPIPE, SIG_IGN);
+	mode = argv[1];
+	argc--;
+	argv++;
+	while ((ch = getopt(argc, argv, "l:n:p:r:s:t:")) != -1) {
+		switch (ch) {
+		case 'l':
+			length = atoi(optarg);
+			break;
+		case 'n':
+			octets = strtoull(optarg, NULL, 10);
+			break;
+		case 'p':
+			local_port = optarg;
+			break;
+		case 'r':
+			rate = strtoull(optarg, NULL, 10);
+			break;
+		case 's':
+			source = optarg;
+			break;
+		case 't':
+			seconds = atoi(optarg);
+			break;
+		default:
+			return (2);
+		}
+	}
+	argc -= optind;
+	argv += optind;
+	if (strcmp(mode, "serve") == 0 && argc == 2)
+		return (serve(argv[0], argv[1]));
+	if (strcmp(mode, "send") == 0 && argc == 2)
+		return (send_one(source, local_port, octets, rate, seconds, argv[0], argv[1]));
+	if (strcmp(mode, "udp") == 0 && argc == 3)
+		return (udp(source, argv[0], argv[1], atoi(argv[2])));
+	if (strcmp(mode, "blast") == 0 && argc == 2)
+		return (blast(source, length, seconds, argv[0], argv[1]));
+	if (strcmp(mode, "sink") == 0 && argc == 3)
+		return (sink(argv[0], argv[1], atoi(argv[2])));
+	errx(2, "usage");
+}

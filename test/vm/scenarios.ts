@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/** What is run, one boot each: guest/<name>.sh, on which kernel and with what from the host. */
+import type { Tools, VmEnvironment } from './environment.js';
+import type { Stage } from './image.js';
+
+export interface ScenarioContext {
+  project: string;
+  environment: VmEnvironment;
+  tools: Tools;
+  stage: Stage;
+}
+
+/** The host's side of a scenario that needs one: a peer on the emulated network. */
+export interface HostSide {
+  /** What the emulator is started by: `ip netns exec <name>`. */
+  prefix: string[];
+  devices: string[];
+  /** Answers a line 'HOST <words>' of the guest's with one line. */
+  request(words: string): Promise<string>;
+  close(): Promise<void>;
+}
+
+export interface Scenario {
+  name: string;
+  title: string;
+  /** On the kernel with INVARIANTS and WITNESS, or on the one without. */
+  debug: boolean;
+  timeoutMs: number;
+  memoryMb?: number;
+  cpus?: number;
+  icount?: number;
+  kenv?: Record<string, string>;
+  host?(context: ScenarioContext): Promise<HostSide | { skip: string }>;
+}
+
+/** Two emulated processors keep time only when told that their cycle counters agree. */
+const TWO_CPUS = { cpus: 2, kenv: { 'kern.timecounter.smp_tsc': '1', 'kern.timecounter.invariant_tsc': '1' } };
+
+export const scenarios: Scenario[] = [
+  {
+    name: 'functional',
+    title: 'ping and TCP through lisp0 in jails, pins, weights, gleaning, misses, header fields',
+    debug: true,
+    timeoutMs: 600_000,
+    ...TWO_CPUS,
+  },
+  { name: 'mtu', title: 'a path whose MTU falls in mid-transfer', debug: true, timeoutMs: 300_000, ...TWO_CPUS },
+  {
+    name: 'fuzz',
+    title: 'ioctls and packets nobody should send',
+    debug: true,
+    timeoutMs: 600_000,
+    ...TWO_CPUS,
+  },
+  { name: 'scale', title: '100,000 mappings', debug: true, timeoutMs: 600_000, memoryMb: 2048 },
+  { name: 'reload', title: 'load and unload, idle and under traffic', debug: true, timeoutMs: 900_000, ...TWO_CPUS },
+];
