@@ -104,7 +104,7 @@ async function main(argv: string[]): Promise<number> {
   }
   if (options.clean) {
     await refuseIfRunning(config.api.socket);
-    const platform = await selectPlatform();
+    const platform = await selectPlatform({ device: config.lisp.device });
     await platform.clean();
     await platform.close?.();
     return EXIT.ok;
@@ -141,6 +141,7 @@ async function main(argv: string[]): Promise<number> {
   const platform = await selectPlatform({
     host: guard,
     relayThreads: config.relay.threads,
+    device: config.lisp.device,
     warn: (message) => log.warn({}, message),
   });
   const daemon = new Daemon(platform, options.config, config, log, state);

@@ -5,7 +5,7 @@
  * Nothing is opened and no privilege is needed until the parts are started.
  */
 import type { HostNetwork } from './linux/host-network.js';
-import type { Platform } from './platform.js';
+import type { Finding, Platform } from './platform.js';
 
 /** The memory platform is for simulations and is put together by them. */
 export type PlatformName = 'linux' | 'freebsd';
@@ -15,6 +15,8 @@ export interface PlatformOptions {
   host?: HostNetwork;
   /** Threads that move bytes. */
   relayThreads?: number;
+  /** The LISP device's name, for clean(). */
+  device?: string;
   warn?(message: string): void;
 }
 
@@ -38,4 +40,17 @@ export async function selectPlatform(
     default:
       throw new Error(`amptcpd runs on FreeBSD and Linux; this is ${process.platform}`);
   }
+}
+
+/** What this host has and lacks. Works where the platform itself could not be put together (the addon is not built, ...). */
+export async function diagnose(name: PlatformName | undefined = platformName()): Promise<Finding[]> {
+  if (name === 'linux') return (await import('./linux/doctor.js')).doctor();
+  return [
+    {
+      name: 'platform',
+      ok: false,
+      detail: `the gateway does not run on ${process.platform} yet`,
+      remedy: 'run it on Linux; the lab runs here with simulated network and MPTCP',
+    },
+  ];
 }
