@@ -16,6 +16,8 @@ export const PORTS = {
   closed: 82,
   /** The server with MPTCP again, not intercepted. */
   direct: 8000,
+  /** That without MPTCP again, not intercepted. */
+  plainDirect: 8001,
   iperf: 5201,
   /** For the tests' own servers. */
   tests: { from: 7000, to: 7099 },

@@ -5,7 +5,7 @@ import type { Lab, WireFlow } from './lab.js';
 import { addresses } from './topology.js';
 
 export interface WireJudgement {
-  /** Subflows of all connections seen in between. */
+  /** New subflows of all connections seen in between. */
   subflows: number;
   /** First ones among them. */
   connections: number;
@@ -48,7 +48,9 @@ export function judgeWire(
     subflows.set(key, [...(subflows.get(key) ?? []), flow]);
   }
   let connections = 0;
-  const used = new Map<string, string>();
+  let fresh = 0;
+  /** The last words of a connection that has ended before are no subflow of this one. */
+  const old = new Set(before.flows.map(({ inner }) => subflowKey(inner)));
   for (const [key, flows] of subflows) {
     const paths = new Set(flows.map(({ outer }) => [...outer].sort().join(' and ')));
     if (paths.size > 1)
@@ -61,10 +63,11 @@ export function judgeWire(
         failures.push(`subflow ${key} went between ${flow.outer.join(' and ')} on provider ${flow.provider}`);
       }
     }
+    if (old.has(key)) continue;
+    fresh += 1;
     const syn = flows.find((flow) => flow.syn !== null)?.syn;
     if (syn === 'capable' || syn === 'plain') connections += 1;
     else if (syn !== 'join') failures.push(`subflow ${key}: no SYN was seen`);
-    for (const path of paths) used.set(key, path);
   }
-  return { subflows: subflows.size, connections, failures };
+  return { subflows: fresh, connections, failures };
 }

@@ -356,7 +356,7 @@ export class Lab {
     const env = await this.mptcpEnvironment();
     const starts: [string, string, number[], NodeJS.ProcessEnv][] = [
       ['server', 'http', [PORTS.http, PORTS.direct], env],
-      ['server', 'plain', [PORTS.plain], {}],
+      ['server', 'plain', [PORTS.plain, PORTS.plainDirect], {}],
       ['web', 'http', [PORTS.http, PORTS.direct], {}],
     ];
     await Promise.all(
@@ -470,7 +470,7 @@ export class Lab {
     // What was sent is asked of the server directly, past the gateway.
     const { stdout } = await this.run('client', [
       'curl', '--silent', '--globoff', '--noproxy', '*', '--retry', '3',
-      this.url(`/digest?id=${id}`, { ...options, port: options.port === PORTS.plain ? PORTS.plain : PORTS.direct }),
+      this.url(`/digest?id=${id}`, { ...options, port: options.port === PORTS.plain ? PORTS.plainDirect : PORTS.direct }),
     ]); // prettier-ignore
     const sent = JSON.parse(stdout) as { bytes: number; sha256: string };
     return {

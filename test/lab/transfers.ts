@@ -54,7 +54,7 @@ export function transferTests(family: Family): void {
     for (const direction of ['up', 'down'] as const) {
       it(`${direction === 'up' ? 'upload' : 'download'}: both RLOCs, each by its own subflow`, async () => {
         const wire = await lab().wireFlows();
-        const size = 20 * MEGABYTE;
+        const size = 15 * MEGABYTE;
         const result = await lab().transfer({ direction, bytes: size });
         assert.equal(result.sha256Match, true);
         const judgement = judgeWire(lab(), wire, await lab().wireFlows(), PORTS.http);
@@ -67,8 +67,8 @@ export function transferTests(family: Family): void {
 
     it('upload and download at once', async () => {
       const [up, down] = await Promise.all([
-        lab().transfer({ direction: 'up', bytes: 15 * MEGABYTE }),
-        lab().transfer({ direction: 'down', bytes: 15 * MEGABYTE }),
+        lab().transfer({ direction: 'up', bytes: 8 * MEGABYTE }),
+        lab().transfer({ direction: 'down', bytes: 8 * MEGABYTE }),
       ]);
       assert.equal(up.sha256Match, true);
       assert.equal(down.sha256Match, true);
@@ -174,7 +174,7 @@ export function transferTests(family: Family): void {
       await server.listen(paused, { pause: true });
       const near = await client.connect(at, paused);
       const far = await server.accepted(paused);
-      const size = 60 * MEGABYTE;
+      const size = 30 * MEGABYTE;
       await near.write('flood', size);
       // Full: two looks, some time apart, show the same count, and far less than all.
       let last = -1;

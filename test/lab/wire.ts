@@ -44,29 +44,32 @@ export async function capture(lab: Lab, name: string): Promise<Capture> {
   };
 }
 
-async function tshark(file: string, filter: string, fields: string[]): Promise<string[][]> {
-  const args = [
-    '-n',
-    '-r',
-    file,
-    '-Y',
-    filter,
-    '-T',
-    'fields',
-    '-E',
-    'occurrence=a',
-    '-E',
-    'aggregator=,',
-    '-E',
-    'separator=/t',
-  ];
-  const { stdout } = await run('tshark', [...args, ...fields.flatMap((field) => ['-e', field])], {
-    timeoutMs: 120_000,
-  });
+const FIELDS = [
+  'frame.number', 'frame.protocols', '_ws.malformed', 'ip.src', 'ip.dst', 'ipv6.src', 'ipv6.dst', 'tcp.srcport', 'tcp.dstport',
+  'tcp.flags.syn', 'tcp.flags.ack', 'tcp.options.mptcp.subtype',
+] as const; // prettier-ignore
+
+type Packet = Record<(typeof FIELDS)[number], string>;
+
+/**
+ * One record a packet. What the TCP connections carry is not for judgement (it is cut off, and looks like anything), so no
+ * dissector is let at it.
+ */
+async function tshark(file: string): Promise<Packet[]> {
+  const options = ['-d', 'tcp.port==1-65535,data', '-o', 'tcp.desegment_tcp_streams:FALSE'];
+  const format = ['-T', 'fields', '-E', 'occurrence=a', '-E', 'aggregator=,', '-E', 'separator=/t'];
+  const { stdout } = await run(
+    'tshark',
+    ['-n', '-r', file, ...options, ...format, ...FIELDS.flatMap((field) => ['-e', field])],
+    { timeoutMs: 120_000 },
+  );
   return stdout
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => line.split('\t'));
+    .map((line) => {
+      const values = line.split('\t');
+      return Object.fromEntries(FIELDS.map((field, index) => [field, values[index] ?? ''])) as Packet;
+    });
 }
 
 export interface DissectedSubflow {
@@ -90,39 +93,34 @@ export interface Dissection {
 
 const sorted = (one: string, other: string): string => (one < other ? `${one} ${other}` : `${other} ${one}`);
 
+const isSet = (flag: string): boolean => flag === '1' || flag === 'True';
+
 /** `family` is that of EIDs and RLOCs: a dissected packet has two headers of it, outer first. */
 export async function dissect(files: CaptureFile[], family: 4 | 6): Promise<Dissection> {
   const ip = family === 4 ? 'ip' : 'ipv6';
   const result: Dissection = { malformed: [], subflows: [], pairs: new Map(), data: 0, control: 0 };
   for (const file of files) {
-    const bad = await tshark(file.path, '_ws.malformed', [
-      'frame.number',
-      '_ws.col.Protocol',
-      '_ws.col.Info',
-    ]);
-    result.malformed.push(...bad.map((fields) => `provider ${file.provider}: ${fields.join(' ')}`));
-    const packets = await tshark(file.path, 'lisp-data && tcp', [
-      `${ip}.src`, `${ip}.dst`, 'tcp.srcport', 'tcp.dstport', 'tcp.flags.syn', 'tcp.flags.ack', 'tcp.options.mptcp.subtype',
-    ]); // prettier-ignore
-    for (const [sources, destinations, from, to, syn, ack, subtypes] of packets) {
+    for (const packet of await tshark(file.path)) {
+      const protocols = packet['frame.protocols'].split(':');
+      if (packet['_ws.malformed'] !== '' || protocols.includes('_ws.malformed')) {
+        result.malformed.push(
+          `provider ${file.provider}: ${packet['frame.number']} ${packet['frame.protocols']}`,
+        );
+      }
+      if (protocols.includes('lisp')) result.control += 1;
+      if (!protocols.includes('lisp-data') || !protocols.includes('tcp')) continue;
       result.data += 1;
-      const [outerFrom, innerFrom] = sources!.split(',') as [string, string];
-      const [outerTo, innerTo] = destinations!.split(',') as [string, string];
-      const flow = sorted(`${innerFrom} ${from}`, `${innerTo} ${to}`);
+      const [outerFrom, innerFrom] = packet[`${ip}.src`].split(',') as [string, string];
+      const [outerTo, innerTo] = packet[`${ip}.dst`].split(',') as [string, string];
+      const flow = sorted(`${innerFrom} ${packet['tcp.srcport']}`, `${innerTo} ${packet['tcp.dstport']}`);
       const outer = sorted(outerFrom, outerTo);
       const known = result.pairs.get(flow) ?? new Set();
       result.pairs.set(flow, known.add(outer));
-      const isSet = (flag: string | undefined): boolean => flag === '1' || flag === 'True';
-      if (isSet(syn) && !isSet(ack)) {
-        result.subflows.push({
-          flow,
-          join: (subtypes ?? '').split(',').some((subtype) => Number(subtype) === 1 && subtype !== ''),
-          outer,
-          provider: file.provider,
-        });
+      if (isSet(packet['tcp.flags.syn']) && !isSet(packet['tcp.flags.ack'])) {
+        const subtypes = packet['tcp.options.mptcp.subtype'].split(',');
+        result.subflows.push({ flow, join: subtypes.includes('1'), outer, provider: file.provider });
       }
     }
-    result.control += (await tshark(file.path, 'lisp', ['frame.number'])).length;
   }
   return result;
 }
