@@ -201,6 +201,48 @@ const steps = {
   },
 };
 
+/**
+ * The eBPF programs of the LISP plane inside the Linux kernel. They are an acceleration: without clang they are left out,
+ * loudly, and packets stay in user space.
+ */
+const bpf = {
+  title: 'compiling the eBPF programs',
+  inputs: () => filesBelow(join(root, 'src', 'native', 'linux', 'bpf'), /\.(bpf\.c|h)$/),
+  output: join(root, 'dist', 'native', 'lisp.bpf.o'),
+};
+
+function clang() {
+  const versions = Array.from({ length: 20 }, (_, index) => `clang-${30 - index}`);
+  return ['clang', ...versions].find(which);
+}
+
+function buildBpf(state) {
+  if (process.platform !== 'linux') return;
+  const hash = hashFiles(bpf.inputs());
+  if (state.bpf === hash && existsSync(bpf.output)) return;
+  const compiler = clang();
+  if (compiler === undefined) {
+    log('setup: no clang: LISP inside the kernel (eBPF) is left out; apt-get install clang brings it');
+    rmSync(bpf.output, { force: true });
+    return;
+  }
+  log(`setup: ${bpf.title} ...`);
+  mkdirSync(dirname(bpf.output), { recursive: true });
+  // Debian keeps asm/types.h in a folder named by the machine, where clang does not look for another target's sake.
+  const machine =
+    { x64: 'x86_64', arm64: 'aarch64', arm: 'arm', riscv64: 'riscv64' }[process.arch] ?? process.arch;
+  const headers = ['gnu', 'gnueabihf'].flatMap((abi) => [
+    '-idirafter',
+    `/usr/include/${machine}-linux-${abi}`,
+  ]);
+  const warnings = ['-Wall', '-Wextra', '-Werror'];
+  const source = join(root, 'src', 'native', 'linux', 'bpf', 'lisp.bpf.c');
+  const target = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g0', '-std=gnu11'];
+  run(bpf.title, compiler, [...target, ...warnings, ...headers, '-c', source, '-o', bpf.output]);
+  state.bpf = hash;
+  writeFileSync(statePath, JSON.stringify(state));
+}
+
 function main(argv) {
   const task = argv.includes('--for') ? argv[argv.indexOf('--for') + 1] : undefined;
   const nativeOnly = argv.includes('--native-only');
@@ -232,6 +274,8 @@ function main(argv) {
     writeFileSync(statePath, JSON.stringify(state));
   }
   if (needed.length > 0 && process.platform === 'linux') systemPackages(needed);
+  // After the packages: a task that asks for clang has it by now.
+  buildBpf(state);
 }
 
 try {

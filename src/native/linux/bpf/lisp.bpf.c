@@ -48,6 +48,12 @@ static long (*const bpf_ringbuf_output)(void *ring, const void *data, __u64 size
 #define	ROOM_DECAP_L3_IPV4	(1ULL << 7)
 #define	ROOM_DECAP_L3_IPV6	(1ULL << 8)
 
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define	NETWORK16(value)	__builtin_bswap16(value)
+#else
+#define	NETWORK16(value)	(value)
+#endif
+
 #define	ACT_OK		0
 #define	ACT_SHOT	2
 
@@ -176,7 +182,9 @@ parse_inner(const struct __sk_buff *skb, __u32 offset, struct inner *inner)
 		return (false);
 	if (flow->protocol == PROTO_TCP)
 		return (inner->length >= inner->headers + 20);
-	return (flow->protocol == PROTO_UDP && inner->length >= inner->headers + 8);
+	/* LISP in LISP may be a packet that goes round: the core knows. */
+	return (flow->protocol == PROTO_UDP && inner->length >= inner->headers + 8 &&
+	    flow->destination_port != NETWORK16(LISP_DATA_PORT));
 }
 
 INLINE void
@@ -224,14 +232,14 @@ flow_hash(const struct lisp_bpf_flow *flow, __u32 seed)
 	return (hash ^ (hash >> 16));
 }
 
+/* `among`: the places that count. Unused ones hold LISP_BPF_NONE, which is no RLOC's number. */
 INLINE bool
-has_remote(const struct lisp_bpf_mapping *mapping, __u32 remote)
+has_remote(const struct lisp_bpf_mapping *mapping, __u32 remote, __u32 among)
 {
-	/* Unused places hold LISP_BPF_NONE, which is no RLOC's number. */
 #pragma unroll
 	for (unsigned i = 0; i < LISP_BPF_LOCATORS; i++)
 		if (mapping->remotes[i] == remote)
-			return (true);
+			return ((among >> i & 1) != 0);
 	return (false);
 }
 
@@ -273,7 +281,7 @@ find_path(const struct lisp_bpf_flow *flow, __u32 hash, __u32 *why)
 
 		/* What was learnt holds only as long as the mapping says so: the other site may have moved. */
 		path = bpf_map_lookup_elem(&lisp_paths, &number);
-		if (path && path->valid && path->up && has_remote(mapping, path->remote_number))
+		if (path && path->valid && path->up && has_remote(mapping, path->remote_number, mapping->usable))
 			return (number);
 	}
 	if (mapping->total == 0) {
@@ -310,9 +318,10 @@ write_outer(__u8 *out, const struct lisp_bpf_path *path, const struct inner *inn
 		put16(out + 10, ~sum);
 		udp = out + 20;
 	} else {
+		/* The flow label carries the same entropy as the port (RFC 6438). */
 		out[0] = 0x60 | (inner->tos >> 4);
-		out[1] = inner->tos << 4;
-		put16(out + 2, 0);
+		out[1] = (inner->tos << 4) | ((hash >> 16) & 0x0f);
+		put16(out + 2, hash);
 		put16(out + 4, payload);
 		out[6] = PROTO_UDP;
 		out[7] = inner->ttl;
@@ -528,7 +537,7 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 	if (bpf_map_lookup_elem(&lisp_eids, &prefix))
 		return (to_user_space(LISP_BPF_DOWN_EID));
 	mapping = bpf_map_lookup_elem(&lisp_mappings, &prefix);
-	if (!mapping || !has_remote(mapping, path->remote_number)) {
+	if (!mapping || !has_remote(mapping, path->remote_number, ~0U)) {
 		if (config->source_check)
 			return (to_user_space(LISP_BPF_DOWN_SOURCE));
 		mapping = 0;
@@ -567,7 +576,7 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 		if (inner.flow.family == 4) {
 			/* RFC 1624, equation 3. */
 			sum = (__u16)~get16(field + 10);
-			sum += (__u16)~get16(field) + get16(field + 8 - 8) - field[1] + tos;
+			sum += (__u16)~get16(field) + ((__u32)field[0] << 8 | tos);
 			sum += (__u16)~get16(field + 8) + ((__u32)ttl << 8 | field[9]);
 			sum = (sum & 0xffff) + (sum >> 16);
 			sum = (sum & 0xffff) + (sum >> 16);
@@ -600,9 +609,9 @@ lisp_decapsulate(struct __sk_buff *skb)
 	config = bpf_map_lookup_elem(&lisp_config, &zero);
 	if (!config || config->device == 0)
 		return (ACT_OK);
-	if (skb->protocol == __builtin_bswap16(ETHERTYPE_IPV4))
+	if (skb->protocol == NETWORK16(ETHERTYPE_IPV4))
 		return (decapsulate(skb, config, 4));
-	if (skb->protocol == __builtin_bswap16(ETHERTYPE_IPV6))
+	if (skb->protocol == NETWORK16(ETHERTYPE_IPV6))
 		return (decapsulate(skb, config, 6));
 	return (ACT_OK);
 }

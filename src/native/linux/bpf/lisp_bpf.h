@@ -2,14 +2,14 @@
 /*
  * What the eBPF programs and the process that loads them agree on: the maps and their layouts. Every structure has a fixed
  * layout without hidden padding; addresses are 16 octets in network order, IPv4 ones fill the first four, the rest is zero.
- * kernel-plane.ts writes the same layouts: test/unit/platform/kernel-maps.test.ts holds it to the sizes given here.
+ * kernel-maps.ts writes the same layouts: test/unit/platform/linux/kernel-maps.test.ts holds it to the sizes given here.
  */
 #ifndef LISP_BPF_H
 #define LISP_BPF_H
 
 #include <linux/types.h>
 
-#define	LISP_BPF_MAX_PATHS	1024
+#define	LISP_BPF_MAX_PATHS	8192
 #define	LISP_BPF_MAX_MAPPINGS	(1 << 20)
 #define	LISP_BPF_MAX_EIDS	4096
 #define	LISP_BPF_MAX_PINS	(1 << 18)
@@ -46,10 +46,9 @@ struct lisp_bpf_share {
 
 struct lisp_bpf_mapping {
 	__u32	total;			/* 0: no path is usable, or the mapping is negative: user space knows what to do */
-	__u16	nshares;
-	__u16	nremotes;
+	__u32	usable;			/* bit i: remotes[i] may be sent to (its priority is not 255 and it is up) */
 	struct lisp_bpf_share shares[LISP_BPF_LOCATORS];
-	__u32	remotes[LISP_BPF_LOCATORS];	/* numbers of all its locators' RLOCs, for the source check */
+	__u32	remotes[LISP_BPF_LOCATORS];	/* numbers of all its locators' RLOCs: the source check knows no priority */
 };
 
 struct lisp_bpf_path {
