@@ -57,13 +57,15 @@ export class Counters {
 export const randomNonce = (environment: Pick<ControlEnvironment, 'random'>): bigint =>
   Buffer.from(environment.random(8)).readBigUInt64BE();
 
-/** Timers that end together with their owner. */
+/** Timers that end together with their owner; after that none starts any more. */
 export class Timers {
   private readonly running = new Set<{ handle: unknown }>();
+  private stopped = false;
 
   constructor(private readonly clock: ControlClock) {}
 
   start(callback: () => void, ms: number): () => void {
+    if (this.stopped) return () => undefined;
     const timer: { handle: unknown } = { handle: undefined };
     timer.handle = this.clock.setTimeout(
       () => {
@@ -79,6 +81,7 @@ export class Timers {
   }
 
   stop(): void {
+    this.stopped = true;
     for (const timer of this.running) this.clock.clearTimeout(timer.handle);
     this.running.clear();
   }

@@ -153,7 +153,7 @@ export class MapCache {
     for (const entry of this.learnt.within(mapping.iid, prefix)) {
       this.learnt.delete(entry.mapping.iid, entry.prefix);
       if (entry.mapping.eid !== mapping.eid)
-        this.onChange({ type: 'removed', mapping: entry.mapping, reason: 'replaced' });
+        this.onChange({ type: 'removed', mapping: entry.mapping, reason: 'superseded' });
     }
     const next = MapCache.effective(slot)!;
     if (!previous || !sameMapping(previous, next))

@@ -8,6 +8,7 @@
  *                                                                            to that one, until it acknowledges
  *   Map-Request in ECM -> registered?  proxy: Map-Reply from here | else: the ECM goes on to the ETR
  *                      -> not:         negative Map-Reply of the hole around the EID
+ *   A registration that begins, changes or ends -> SMR to the ITRs that asked for such EIDs
  */
 import { ipOf } from './codec/address.js';
 import {
@@ -37,7 +38,8 @@ import {
 } from './environment.js';
 import { addressFamily, bitAt, parsePrefix, prefixContains, prefixFromBytes, type Prefix } from './prefix.js';
 import { PrefixTable } from './prefix-table.js';
-import { eidOf, isUsableRloc, toMappingRecord, type Eid } from './records.js';
+import { Solicitor } from './soliciting.js';
+import { eidOf, isUsableRloc, sourceOf, toMappingRecord, type Eid } from './records.js';
 
 export interface SiteOptions extends PresharedKey {
   name: string;
@@ -119,6 +121,8 @@ const MAX_REGISTRATIONS = 100_000;
 const MAX_RECORDS_ANSWERED = 16;
 const MAX_REPLY = 1200;
 const SWEEP_MS = 5000;
+/** Of one ITR, at how many of its RLOCs it is told of changes. */
+const MAX_ITR_RLOCS_TOLD = 2;
 /** The same question again within this time is a retry: the ETR is tried at another RLOC. */
 const RETRY_WINDOW_MS = 5000;
 
@@ -137,6 +141,7 @@ export class MapServer {
   private readonly sourceLimiter: RateLimiter<string>;
   private readonly requestLimiter: RateLimiter<string>;
   private readonly timers: Timers;
+  private readonly solicitor: Solicitor;
   private nonce = 0n;
 
   constructor(
@@ -144,6 +149,16 @@ export class MapServer {
     private options: MapServerOptions,
   ) {
     this.timers = new Timers(environment.clock);
+    this.solicitor = new Solicitor(
+      environment,
+      {
+        localFor: (remote) => this.localFor(remote),
+        localRlocs: (family) =>
+          this.options.addresses.filter((address) => !family || addressFamily(address) === family),
+        isLocalRloc: (address) => this.isLocal(address),
+      },
+      () => [],
+    );
     this.sourceLimiter = new RateLimiter(environment.clock, 20, 100);
     this.requestLimiter = new RateLimiter(environment.clock, 200, 400);
     this.update(options);
@@ -158,6 +173,7 @@ export class MapServer {
 
   stop(): void {
     this.timers.stop();
+    this.solicitor.stop();
     this.notices.clear();
   }
 
@@ -264,6 +280,7 @@ export class MapServer {
             eid: eid.prefix.text,
           });
           if (old.members.size === 0) this.registered.delete(eid.iid, eid.prefix);
+          this.solicitor.solicit(eid);
         }
         return record;
       }
@@ -310,8 +327,9 @@ export class MapServer {
           .flatMap(({ members }) => [...members.values()].filter((other) => other.xtr !== xtr));
         for (const other of [...displaced, ...covering]) this.notify(other, after);
       }
-      // Merged registrants are told of each other (RFC 8378).
-      if (before && JSON.stringify(before) !== JSON.stringify(after)) {
+      if (JSON.stringify(before?.locators) !== JSON.stringify(after.locators)) {
+        this.solicitor.solicit(eid);
+        // Merged registrants are told of each other (RFC 8378).
         for (const other of registration.members.values()) if (other.xtr !== xtr) this.notify(other, after);
       }
       return after;
@@ -430,7 +448,9 @@ export class MapServer {
           eid: registration.prefix.text,
         });
       }
-      if (registration.members.size === 0) this.registered.delete(registration.iid, registration.prefix);
+      if (registration.members.size > 0) continue;
+      this.registered.delete(registration.iid, registration.prefix);
+      this.solicitor.solicit(registration);
     }
   }
 
@@ -473,6 +493,13 @@ export class MapServer {
     const eid = record && eidOf(record);
     if (!eid) return counters.add('drop.map-request-bad-eid');
     counters.add('received.map-request');
+    const source = sourceOf(request);
+    const itrRlocs = request.itrRlocs
+      .map(ipOf)
+      .filter((address) => address !== undefined && isUsableRloc(address));
+    if (source)
+      for (const rloc of itrRlocs.slice(0, MAX_ITR_RLOCS_TOLD))
+        this.solicitor.noteRequest(rloc!, source, eid);
     const registration = this.registered.match(eid.iid, eid.prefix);
     if (!registration) return this.answer(request, datagram, inner, [this.negative(eid)]);
     const members = [...registration.members.values()];
@@ -596,9 +623,9 @@ export class MapServer {
     });
   }
 
-  private localFor(remote: string, preferred: string): string | undefined {
+  private localFor(remote: string, preferred?: string): string | undefined {
     const family = addressFamily(remote);
-    if (addressFamily(preferred) === family) return preferred;
+    if (preferred !== undefined && addressFamily(preferred) === family) return preferred;
     return this.options.addresses.find((address) => addressFamily(address) === family);
   }
 }

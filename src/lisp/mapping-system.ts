@@ -14,7 +14,11 @@ export type MappingChange =
   /** New or different. A mere refresh of the TTL is no change. */
   | { type: 'set'; mapping: Mapping; previous?: Mapping }
   /** A covering, shorter prefix may still be there: look up again. */
-  | { type: 'removed'; mapping: Mapping; reason: 'expired' | 'flushed' | 'deleted' | 'evicted' | 'replaced' };
+  | {
+      type: 'removed';
+      mapping: Mapping;
+      reason: 'expired' | 'flushed' | 'deleted' | 'evicted' | 'superseded';
+    };
 
 export type Resolution =
   /** `mapping` has at least one locator (which may be unusable: priority 255, or its path down). */

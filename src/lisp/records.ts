@@ -2,6 +2,7 @@
 
 /** Between records as they are on the wire and mappings as the program uses them. */
 import { inInstance, instanceOf, ipAddress, ipOf, type LispAddress } from './codec/address.js';
+import type { MapRequest } from './codec/messages.js';
 import type { EidRecord, LocatorRecord, MappingRecord } from './codec/record.js';
 import {
   MAPPING_ACTIONS,
@@ -39,6 +40,19 @@ export const toEidRecord = ({ iid, prefix }: Eid): EidRecord => ({
 
 export const eidAddress = (iid: number, prefix: Prefix): LispAddress =>
   inInstance(iid, ipAddress(prefix.text.slice(0, prefix.text.indexOf('/'))));
+
+/** The EID of exactly one address. */
+export function hostEid(iid: number, address: string): Eid {
+  const bytes = addressBytes(address);
+  return { iid, prefix: prefixFromBytes(bytes, bytes.length * 8) };
+}
+
+/** Who asks: the Source-EID, or an ITR-RLOC where there is none. */
+export function sourceOf(request: MapRequest): Eid | undefined {
+  const address =
+    ipOf(request.sourceEid) ?? request.itrRlocs.map(ipOf).find((itrRloc) => itrRloc !== undefined);
+  return address === undefined ? undefined : hostEid(instanceOf(request.sourceEid), address);
+}
 
 /** An address that packets can be sent to: not unspecified, loopback, multicast or broadcast. */
 export function isUsableRloc(address: string): boolean {

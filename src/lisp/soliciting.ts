@@ -4,13 +4,13 @@
  * Solicit-Map-Requests (RFC 9301 section 6.1): 'what you have cached for this EID is old, ask again'. They are not
  * authenticated, so what they say is never believed; they only make the receiver ask the mapping system.
  *
- * They go to those who may have our mapping: the locators of the map-cache (we talk to them, so they talk to us), and
- * ITRs that asked us for the EID lately.
+ * An xTR sends them to those who may have its mapping: the locators of its map-cache (it talks to them, so they talk to
+ * it), and ITRs that asked it for the EID lately. A map-server sends them to ITRs that asked it: so they hear also of an
+ * EID that has just been registered, and of one whose former xTR cannot tell them any more.
  */
 import { ipAddress, type LispAddress } from './codec/address.js';
 import { CONTROL_PORT, encodeMessage } from './codec/messages.js';
 import { BoundedMap, RateLimiter, Timers, randomNonce, type ControlEnvironment } from './environment.js';
-import type { LocalSite } from './local-site.js';
 import { addressFamily, prefixesOverlap } from './prefix.js';
 import { eidAddress, eidKey, toEidRecord, type Eid } from './records.js';
 
@@ -22,8 +22,17 @@ export interface Peer {
 
 /** Not acknowledged, so said more than once. */
 const REPEAT_AFTER_MS = [0, 500, 2000];
-const MAX_PEERS = 1024;
+const MAX_PEERS = 4096;
 const TALKER_MEMORY_MS = 24 * 3600 * 1000;
+/** Of one peer, how many EIDs it asked for are named to it one by one. */
+const MAX_NAMED = 16;
+
+/** Where SMRs leave from. */
+export interface SolicitorSite {
+  localFor(remote: string): string | undefined;
+  localRlocs(family?: 4 | 6): string[];
+  isLocalRloc(address: string): boolean;
+}
 
 export class Solicitor {
   /** Who asked us for what. */
@@ -34,7 +43,7 @@ export class Solicitor {
 
   constructor(
     private readonly environment: ControlEnvironment,
-    private readonly site: LocalSite,
+    private readonly site: SolicitorSite,
     /** Peers by the map-cache, of one instance-id. */
     private readonly cached: (iid: number) => Peer[],
   ) {
@@ -55,20 +64,33 @@ export class Solicitor {
   solicit(eid: Eid): void {
     const key = eidKey(eid);
     this.running.get(key)?.();
-    const cancels = REPEAT_AFTER_MS.map((delay) => this.timers.start(() => this.sendAll(eid), delay));
+    const changedAt = this.environment.clock.now();
+    const cancels = REPEAT_AFTER_MS.map((delay) =>
+      this.timers.start(() => this.sendAll(eid, changedAt), delay),
+    );
     this.running.set(key, () => cancels.forEach((cancel) => cancel()));
   }
 
-  private sendAll(eid: Eid): void {
+  private sendAll(eid: Eid, changedAt: number): void {
     const since = this.environment.clock.now() - TALKER_MEMORY_MS;
-    const talkers = this.talkers
-      .values()
-      .filter(
-        ({ asked, at }) => at >= since && asked.iid === eid.iid && prefixesOverlap(asked.prefix, eid.prefix),
-      );
-    const peers = new Map([...talkers, ...this.cached(eid.iid)].map((peer) => [peer.rloc, peer]));
-    for (const peer of [...peers.values()].slice(0, MAX_PEERS)) {
-      if (!this.site.isLocalRloc(peer.rloc)) this.send(eid, peer);
+    const named = new Map<string, number>();
+    const told = new Set<string>();
+    for (const peer of this.talkers.values()) {
+      if (peer.at < since || peer.asked.iid !== eid.iid || !prefixesOverlap(peer.asked.prefix, eid.prefix))
+        continue;
+      // Named by the address it asked for: that one is in its cache, the first of our prefix need not be.
+      const source = peer.asked.prefix.length > eid.prefix.length ? peer.asked : eid;
+      const count = (named.get(peer.rloc) ?? 0) + 1;
+      if (count > MAX_NAMED) continue;
+      named.set(peer.rloc, count);
+      told.add(peer.rloc);
+      // Who has asked since the change knows; this is also what ends the repetition.
+      if (peer.at < changedAt && !this.site.isLocalRloc(peer.rloc)) this.send(source, peer);
+    }
+    for (const peer of this.cached(eid.iid).slice(0, MAX_PEERS)) {
+      if (told.has(peer.rloc) || this.site.isLocalRloc(peer.rloc)) continue;
+      told.add(peer.rloc);
+      this.send(eid, peer);
     }
   }
 

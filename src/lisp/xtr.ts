@@ -25,17 +25,24 @@ import { MapRequester } from './map-requests.js';
 import { pathKey, type Mapping, type MappingSource, type Path, type PathStatus } from './mapping.js';
 import type { MappingChange, MappingSystem, PathChange, Resolution } from './mapping-system.js';
 import {
-  addressBytes,
   addressFamily,
   canonicalAddress,
   canonicalPrefix,
   isPrefix,
   parsePrefix,
   prefixContains,
-  prefixFromBytes,
 } from './prefix.js';
 import { Prober, type WantedPath } from './probing.js';
-import { eidKey, eidOf, isUsableRloc, toMapping, toMappingRecord, type Eid } from './records.js';
+import {
+  eidKey,
+  eidOf,
+  hostEid,
+  isUsableRloc,
+  sourceOf,
+  toMapping,
+  toMappingRecord,
+  type Eid,
+} from './records.js';
 import { Registrar, type ControlStore, type RegistrationStatus } from './registration.js';
 import { Solicitor, type Peer } from './soliciting.js';
 
@@ -46,11 +53,9 @@ const REFRESH_CHECK_MS = 5000;
 /** Several SMRs for one mapping (one per RLOC of the sender, and repeated) are one question. */
 const SMR_QUIET_MS = 400;
 const MAX_RECORDS_ANSWERED = 32;
-
-const hostEid = (iid: number, address: string): Eid => {
-  const bytes = addressBytes(address);
-  return { iid, prefix: prefixFromBytes(bytes, bytes.length * 8) };
-};
+/** For how long, and how often, a mapping that is said to be gone is asked for again before that is believed. */
+const VANISHING_MS = 3000;
+const VANISHING_RETRY_MS = 1000;
 
 export class Xtr implements MappingSystem {
   readonly site: LocalSite;
@@ -67,6 +72,8 @@ export class Xtr implements MappingSystem {
   private running = false;
   /** When a mapping was last asked for because of an SMR. */
   private readonly smrAnswered = new BoundedMap<string, { at: number; again?: () => void }>(1024);
+  /** EIDs whose mapping is said to be gone, since when, and whether they are about to be asked for again. */
+  private readonly vanishing = new BoundedMap<string, { since: number; asking: boolean }>(1024);
   private readonly requestLimiter: RateLimiter<string>;
   private readonly strayLimiter: RateLimiter<string>;
 
@@ -111,7 +118,7 @@ export class Xtr implements MappingSystem {
     for (const entry of [...change.removed, ...change.changed])
       if (!entry.moved) this.solicitor.solicit(entry);
     // What was learnt of a prefix that is ours now is of no use any more.
-    for (const entry of change.added) this.cache.forget(entry.iid, entry.prefix, 'replaced');
+    for (const entry of change.added) this.cache.forget(entry.iid, entry.prefix, 'superseded');
     this.scheduleSync();
   }
 
@@ -170,6 +177,24 @@ export class Xtr implements MappingSystem {
     const result = await this.requester.request(eid, smrInvoked);
     if (result.status === 'unreachable') return result;
     const { mappings } = result;
+    const had = this.cache.learntFor(eid.iid, eid.prefix);
+    if (had && had.mapping.locators.length > 0 && mappings.every(({ locators }) => locators.length === 0)) {
+      // Gone. But a server that moves may be withdrawn in one place a moment before it is registered in the other.
+      const { clock } = this.environment;
+      const vanishing = this.vanishing.get(eidKey(eid)) ?? { since: clock.now(), asking: false };
+      if (clock.now() - vanishing.since < VANISHING_MS) {
+        if (!vanishing.asking) {
+          this.timers.start(() => {
+            vanishing.asking = false;
+            void this.ask(eid, true);
+          }, VANISHING_RETRY_MS);
+        }
+        vanishing.asking = true;
+        this.vanishing.set(eidKey(eid), vanishing);
+        return { status: 'found', mapping: had.mapping };
+      }
+    }
+    this.vanishing.delete(eidKey(eid));
     for (const mapping of mappings) this.learn(mapping, eid);
     const known = this.cache.lookup(eid.iid, eid.prefix.text);
     if (known) return Xtr.resolution(known);
@@ -186,7 +211,7 @@ export class Xtr implements MappingSystem {
       // A negative answer covers a hole in which nothing is registered. A positive one that is shorter than what we had
       // of the EID in question says that the longer one is no more; of other longer ones it says nothing.
       const stale = mapping.locators.length === 0 || prefixContains(inner, asked.prefix);
-      if (inner.length > prefix.length && stale) this.cache.forget(iid, inner, 'replaced');
+      if (inner.length > prefix.length && stale) this.cache.forget(iid, inner, 'superseded');
     }
     this.cache.learn(mapping);
   }
@@ -513,9 +538,4 @@ export class Xtr implements MappingSystem {
         void this.ask({ iid: mapping.iid, prefix }, false);
     }
   }
-}
-
-function sourceOf(request: MapRequest): Eid | undefined {
-  const address = ipOf(request.sourceEid) ?? (request.itrRlocs[0] && ipOf(request.itrRlocs[0]));
-  return address === undefined ? undefined : hostEid(instanceOf(request.sourceEid), address);
 }
