@@ -65,10 +65,15 @@ export function failureLine({ line, key, message }: FailureDetail): string {
   return printable(where.length === 0 ? message : `${where.join(', ')}: ${message}`);
 }
 
+/** The daemon's messages are half sentences, as they stand in a log. */
+const sentence = (text: string, end: string): string =>
+  text.replace(/^[a-z](?=[a-z]* )/, (letter) => letter.toUpperCase()) + (/[.:!?]$/.test(text) ? '' : end);
+
 /** ... and for people. */
 export function failureText(failure: Failure): string {
+  const message = failure.message.split('\n').map(printable).join('\n');
   return [
-    `amptcp: ${failure.message.split('\n').map(printable).join('\n')}`,
+    `amptcp: ${message.includes('\n') ? message : sentence(message, failure.details.length > 0 ? ':' : '.')}`,
     ...failure.details.map((detail) => `  ${failureLine(detail)}`),
     ...(failure.hint === undefined ? [] : [failure.hint]),
   ].join('\n');

@@ -301,7 +301,9 @@ export function registrationsView(registrations: readonly Registration[]): strin
       value: (registration) => `${duration(registration.lastSeenSecondsAgo * 1000)} ago`,
       align: 'right',
     },
-    { header: 'COUNT', value: (registration) => registration.count, align: 'right' },
-    { header: 'REASON', value: (registration) => registration.reason },
+    {
+      header: 'REASON',
+      value: ({ reason, count = 1 }) => reason && `${reason}${count > 1 ? ` (${count} times)` : ''}`,
+    },
   ]);
 }

@@ -201,7 +201,11 @@ describe('mapping', () => {
       [['status', 'now'], "'amptcp status' takes no argument 'now'."],
     ];
     for (const [argv, message] of cases) {
-      fails(await ask(...argv), 2, `amptcp: ${message}`);
+      fails(
+        await ask(...argv),
+        2,
+        `amptcp: ${message}${message.endsWith('.') || message.includes('\n') || message.endsWith('?') ? '' : '.'}`,
+      );
       const json = await ask(...argv, '--json');
       assert.deepEqual(
         [json.exit, JSON.parse(json.stdout), json.stderr],
@@ -308,7 +312,7 @@ describe('connection', () => {
   test('kill', async () => {
     daemon.answers = { connectionKill: { removed: true } };
     succeeds(await ask('connection', 'kill', '42'), 'Reset connection 42.');
-    daemon.answers = { connectionKill: { code: 'not-found', message: 'There is no connection 42.' } };
+    daemon.answers = { connectionKill: { code: 'not-found', message: 'there is no connection 42' } };
     fails(await ask('connection', 'kill', '42'), 5, 'amptcp: There is no connection 42.');
   });
 });
@@ -363,9 +367,9 @@ describe('bypass and registration', () => {
     daemon.answers = { registrationList: { registrations } };
     succeeds(
       await ask('registration', 'list'),
-      'SITE  IID  EID            STATE       RLOCS                     FROM          LAST SEEN  COUNT  REASON',
-      'dc1     0  198.18.1.0/24  registered  203.0.123.2, 203.0.124.2  203.0.123.2  12.0 s ago      9  -',
-      '-       0  198.18.2.0/24  rejected    -                         203.0.133.2  500 ms ago      3  authentication failed',
+      'SITE  IID  EID            STATE       RLOCS                     FROM          LAST SEEN  REASON',
+      'dc1     0  198.18.1.0/24  registered  203.0.123.2, 203.0.124.2  203.0.123.2  12.0 s ago  -',
+      '-       0  198.18.2.0/24  rejected    -                         203.0.133.2  500 ms ago  authentication failed (3 times)',
     );
     daemon.answers = { registrationList: { code: 'no-role', message: 'This daemon is no map-server.' } };
     fails(await ask('registration', 'list'), 6, 'amptcp: This daemon is no map-server.');
@@ -407,7 +411,7 @@ describe('config', () => {
     daemon.answers = {
       configReload: {
         code: 'invalid-config',
-        message: 'The configuration has errors, nothing was changed:',
+        message: '/etc/amptcpd.conf has 2 errors; nothing was changed',
         details: [
           { line: 12, key: 'rloc[0].priority', message: 'expected an integer from 0 to 255, found 300' },
           { message: 'no rlocs' },
@@ -417,7 +421,7 @@ describe('config', () => {
     fails(
       await ask('config', 'reload'),
       7,
-      'amptcp: The configuration has errors, nothing was changed:',
+      'amptcp: /etc/amptcpd.conf has 2 errors; nothing was changed:',
       '  line 12, rloc[0].priority: expected an integer from 0 to 255, found 300',
       '  no rlocs',
     );
@@ -555,5 +559,5 @@ test('what the network says cannot steer the terminal', async () => {
     connectionShow: { code: 'not-found', message: 'no \x1b]0;evil\x07' },
   };
   assert.doesNotMatch((await ask('registration', 'list')).stdout, /\x1b|evil.*\n.*site/); // eslint-disable-line no-control-regex
-  assert.equal((await ask('connection', 'show', '1')).stderr, 'amptcp: no ?]0;evil?\n');
+  assert.equal((await ask('connection', 'show', '1')).stderr, 'amptcp: No ?]0;evil?\n');
 });

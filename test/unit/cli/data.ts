@@ -168,7 +168,6 @@ export const registrations: Registration[] = [
       { rloc: '203.0.124.2', priority: 1, weight: 50 },
     ],
     lastSeenSecondsAgo: 12,
-    count: 9,
   },
   {
     iid: 0,

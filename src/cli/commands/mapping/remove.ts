@@ -4,9 +4,9 @@ import { DaemonCommand } from '../../base.js';
 import { EXIT, EXIT_DAEMON } from '../../exit-codes.js';
 
 export default class MappingRemove extends DaemonCommand {
-  static override summary = 'Remove a mapping that was added by hand or learnt.';
+  static override summary = 'Remove a mapping that was added by hand.';
   static override description =
-    'A mapping of the configuration file is refused: it is removed there. A learnt one is asked for anew when it is needed.';
+    'A mapping of the configuration file is refused: it is removed there. So is a learnt one: see mapping flush.';
   static override examples = [
     { description: 'By its prefix', command: '<%= config.bin %> mapping remove 198.18.1.0/24' },
   ];
