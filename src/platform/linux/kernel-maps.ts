@@ -169,11 +169,24 @@ export const decodeGleaned = (octets: Uint8Array): { path: number; usedNs: bigin
   usedNs: view(octets).getBigUint64(8, LITTLE),
 });
 
-/** What the ring brings: a flow that was gleaned. */
-export const decodeEvent = (octets: Uint8Array): { path: number } & ReturnType<typeof decodeFlow> => ({
-  path: view(octets).getUint32(0, LITTLE),
-  ...decodeFlow(octets.subarray(8)),
-});
+export type KernelEvent =
+  | ({ type: 'gleaned'; path: number } & ReturnType<typeof decodeFlow>)
+  /** Octets of the outer packet, as a router said. */
+  | { type: 'path-mtu'; path: number; mtu: number };
+
+/** What the ring brings; undefined: nothing this side knows. */
+export function decodeEvent(octets: Uint8Array): KernelEvent | undefined {
+  const data = view(octets);
+  const path = data.getUint32(4, LITTLE);
+  switch (data.getUint32(0, LITTLE)) {
+    case 1:
+      return { type: 'gleaned', path, ...decodeFlow(octets.subarray(8)) };
+    case 2:
+      return { type: 'path-mtu', path, mtu: data.getUint32(52, LITTLE) };
+    default:
+      return undefined;
+  }
+}
 
 /** Adds the processors' values up; each takes a multiple of 8 octets. */
 export function sumCounters(octets: Uint8Array, words: number): bigint[] {

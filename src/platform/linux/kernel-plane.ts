@@ -552,14 +552,28 @@ class FastPath {
 
   #onRecords(records: Buffer[]): void {
     for (const record of records) {
-      const { path: number, flow, iid } = decodeEvent(record);
-      const path = this.#byNumber[number];
-      if (path)
-        this.onEvent({
-          type: 'gleaned',
-          pin: { flow, iid, path: { local: path.local, remote: path.remote }, gleaned: true },
-        });
+      const event = decodeEvent(record);
+      const path = event && this.#byNumber[event.path];
+      if (!path) continue;
+      const ends = { local: path.local, remote: path.remote };
+      if (event.type === 'gleaned') {
+        const { flow, iid } = event;
+        this.onEvent({ type: 'gleaned', pin: { flow, iid, path: ends, gleaned: true } });
+      } else this.#onTooBig(path, event.mtu);
     }
+  }
+
+  /** A forged message must not stop a path: what every path takes stays allowed (RFC 8201 section 4). */
+  #onTooBig(path: KnownPath, underlayMtu: number): void {
+    const family = addressFamily(path.remote);
+    const least = family === 4 ? 576 : 1280;
+    const mtu = Math.max(underlayMtu, least) - overhead(family);
+    const now = performance.now();
+    if (underlayMtu === 0 || (path.limit && path.limit.until > now && path.limit.mtu <= mtu)) return;
+    if (path.route && mtu >= path.route.mtu - overhead(family)) return;
+    path.limit = { mtu, until: now + MTU_LIFETIME_MS };
+    this.#writePath(path);
+    this.onEvent({ type: 'path-mtu', path: { local: path.local, remote: path.remote }, mtu });
   }
 
   *#gleanedEntries(): Generator<{ key: Uint8Array; path: number; usedNs: bigint }> {

@@ -59,8 +59,10 @@ static long (*const bpf_ringbuf_output)(void *ring, const void *data, __u64 size
 
 #define	ETHERTYPE_IPV4	0x0800
 #define	ETHERTYPE_IPV6	0x86dd
+#define	PROTO_ICMP	1
 #define	PROTO_TCP	6
 #define	PROTO_UDP	17
+#define	PROTO_ICMPV6	58
 #define	LISP_DATA_PORT	4341
 #define	ETHER_SIZE	14
 #define	UDP_LISP_SIZE	16
@@ -446,7 +448,7 @@ glean(const struct inner *inner, __u32 iid, __u32 number)
 		.family = inner->flow.family,
 		.iid = iid,
 	};
-	struct lisp_bpf_event event = { .path = number };
+	struct lisp_bpf_event event = { .type = LISP_BPF_EVENT_GLEANED, .path = number };
 
 	__builtin_memcpy(reverse.source, inner->flow.destination, 16);
 	__builtin_memcpy(reverse.destination, inner->flow.source, 16);
@@ -466,6 +468,49 @@ glean(const struct inner *inner, __u32 iid, __u32 number)
 		count(LISP_BPF_EVENTS_LOST);
 }
 
+/*
+ * A router says that what was encapsulated here does not fit (RFC 1191 section 4, RFC 4443 section 3.2). No socket has the
+ * source port of such a packet, so nobody else would hear of it. `offset` is where the ICMP message is.
+ */
+INLINE int
+too_big(struct __sk_buff *skb, __u32 offset, __u32 family)
+{
+	struct lisp_bpf_event event = { .type = LISP_BPF_EVENT_MTU };
+	struct lisp_bpf_path_key key = { .family = family };
+	__u8 head[8 + 40 + 8];
+	const __u8 *quoted = head + 8, *udp;
+	__u32 *number;
+
+	if (family == 4) {
+		if (bpf_skb_load_bytes(skb, offset, head, 8 + 20 + 8) != 0)
+			return (ACT_OK);
+		udp = quoted + 20;
+		if (head[0] != 3 || head[1] != 4 || quoted[0] != 0x45 || quoted[9] != PROTO_UDP)
+			return (ACT_OK);
+		event.mtu = get16(head + 6);
+		__builtin_memcpy(key.local, quoted + 12, 4);
+		__builtin_memcpy(key.remote, quoted + 16, 4);
+	} else {
+		if (bpf_skb_load_bytes(skb, offset, head, 8 + 40 + 8) != 0)
+			return (ACT_OK);
+		udp = quoted + 40;
+		if (head[0] != 2 || quoted[6] != PROTO_UDP)
+			return (ACT_OK);
+		event.mtu = get16(head + 4) != 0 ? 65535 : get16(head + 6);
+		__builtin_memcpy(key.local, quoted + 8, 16);
+		__builtin_memcpy(key.remote, quoted + 24, 16);
+	}
+	if (get16(udp + 2) != LISP_DATA_PORT)
+		return (ACT_OK);
+	number = bpf_map_lookup_elem(&lisp_path_numbers, &key);
+	if (number) {
+		event.path = *number;
+		if (bpf_ringbuf_output(&lisp_events, &event, sizeof(event), 0) != 0)
+			count(LISP_BPF_EVENTS_LOST);
+	}
+	return (ACT_OK);
+}
+
 INLINE int
 decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 family)
 {
@@ -483,6 +528,8 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 	if (family == 4) {
 		if (bpf_skb_load_bytes(skb, ETHER_SIZE, head, 20 + UDP_LISP_SIZE) != 0)
 			return (ACT_OK);
+		if (head[9] == PROTO_ICMP && head[0] == 0x45)
+			return (too_big(skb, ETHER_SIZE + 20, 4));
 		if (head[9] != PROTO_UDP)
 			return (ACT_OK);
 		if (head[0] != 0x45 || (head[6] & 0x3f) != 0 || head[7] != 0)
@@ -499,6 +546,8 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 	} else {
 		if (bpf_skb_load_bytes(skb, ETHER_SIZE, head, 40 + UDP_LISP_SIZE) != 0)
 			return (ACT_OK);
+		if (head[6] == PROTO_ICMPV6)
+			return (too_big(skb, ETHER_SIZE + 40, 6));
 		if (head[6] != PROTO_UDP)
 			return (ACT_OK);
 		udp = head + 40;

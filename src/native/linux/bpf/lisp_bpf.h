@@ -126,11 +126,16 @@ enum lisp_bpf_counter {
 	LISP_BPF_COUNTER_COUNT
 };
 
+enum lisp_bpf_event_type {
+	LISP_BPF_EVENT_GLEANED = 1,
+	LISP_BPF_EVENT_MTU = 2,
+};
+
 struct lisp_bpf_event {
+	__u32	type;
 	__u32	path;
-	__u32	zero;
-	struct lisp_bpf_flow flow;
-	__u32	pad;
+	struct lisp_bpf_flow flow;	/* that was gleaned */
+	__u32	mtu;			/* of the underlay, as a router said */
 };
 
 /* How a map is described in the object file, section "maps": read by bpf_object.c. */
