@@ -111,6 +111,37 @@ lisp_decap_decide(const struct lisp_tables *tables, const struct lisp_outer *out
 	plan->cause = LISP_DROP_NONE;
 }
 
+bool
+lisp_decap_again(const struct lisp_decap_plan *previous, const struct lisp_outer *outer, const uint8_t *data, size_t length,
+    size_t look, struct lisp_decap_plan *plan)
+{
+	enum lisp_drop cause = LISP_DROP_NONE;
+
+	if (previous->verdict != LISP_FORWARD || previous->glean)
+		return (false);
+	if (look > length)
+		look = length;
+	if (!lisp_header_parse(data, look, &plan->header, &cause) || plan->header.iid != previous->header.iid ||
+	    !lisp_inner_parse(data + LISP_HEADER_SIZE, length - LISP_HEADER_SIZE, look - LISP_HEADER_SIZE, true,
+	    &plan->inner, &cause))
+		return (false);
+	plan->inner.flow.iid = plan->header.iid;
+	if (plan->inner.fragment || previous->inner.fragment ||
+	    !lisp_flow_equal(&plan->inner.flow, &previous->inner.flow))
+		return (false);
+	plan->path = previous->path;
+	plan->path_number = previous->path_number;
+	plan->glean = false;
+	if (!lisp_decap_tos(plan->inner.tos, outer->tos, &plan->tos))
+		return (false);
+	plan->ttl = outer->ttl < plan->inner.ttl ? outer->ttl : plan->inner.ttl;
+	if (plan->ttl == 0)
+		return (false);
+	plan->verdict = LISP_FORWARD;
+	plan->cause = LISP_DROP_NONE;
+	return (true);
+}
+
 void
 lisp_decap_apply(const struct lisp_decap_plan *plan, uint8_t *inner)
 {

@@ -39,6 +39,12 @@ struct lisp_decap_plan {
  */
 void	lisp_decap_decide(const struct lisp_tables *tables, const struct lisp_outer *outer, const uint8_t *data,
 	    size_t length, size_t look, uint64_t now_ms, struct lisp_decap_plan *plan);
+/*
+ * The next packet of a train that came from the same outer flow: true when it is of the same inner flow and instance as `previous`, which
+ * was decided LISP_FORWARD under the same lock; `plan` is then decided without looking anything up. False: decide it in full.
+ */
+bool	lisp_decap_again(const struct lisp_decap_plan *previous, const struct lisp_outer *outer, const uint8_t *data,
+	    size_t length, size_t look, struct lisp_decap_plan *plan);
 /* Writes TOS and TTL of the plan into the inner packet at `inner` (data + LISP_HEADER_SIZE). */
 void	lisp_decap_apply(const struct lisp_decap_plan *plan, uint8_t *inner);
 

@@ -16,6 +16,8 @@
       'cflags_cc!': ['-fno-exceptions', '-fno-rtti'],
       'sources': [
         'common/addon.cc',
+        'common/plane_core.c', 'common/plane_binding.cc',
+        '<!@(node -p "require(\'fs\').readdirSync(\'../../kmod/core\').filter((n) => /^lisp_.*\\.c$/.test(n)).map((n) => \'../../kmod/core/\' + n).join(\' \')")',
       ],
       'conditions': [
         ['OS=="linux"', {
@@ -25,6 +27,7 @@
             'linux/descriptors.c', 'linux/descriptors_binding.cc',
             'linux/listener.c', 'linux/listener_binding.cc',
             'linux/mptcp.c', 'linux/mptcp_binding.cc',
+            'linux/plane.c', 'linux/plane_segments.c',
             'linux/relay.c', 'linux/relay_binding.cc',
             'linux/bpf/bpf_object.c', 'linux/bpf/bpf_route.c', 'linux/bpf/bpf_binding.cc',
           ],

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The addon's entry: each part of the native code adds its own object to the exports.
 #include "addon.h"
+#include "plane_binding.h"
 #ifdef __linux__
 #include "../linux/bpf/bpf_binding.h"
 #include "../linux/sockets_binding.h"
@@ -8,6 +9,7 @@
 
 static Napi::Object InitAddon(Napi::Env env, Napi::Object exports)
 {
+	amptcp::InitPlane(env, exports);
 #ifdef __linux__
 	amptcp::InitDescriptors(env, exports);
 	amptcp::InitListener(env, exports);
