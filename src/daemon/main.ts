@@ -174,6 +174,8 @@ async function main(argv: string[]): Promise<number> {
   });
 
   try {
+    // What a killed predecessor left would be in the way; a guard has taken care of it.
+    if (guard === undefined) await platform.clean();
     await api.start(socket);
     await daemon.start();
   } catch (error) {
