@@ -59,6 +59,7 @@ export class Agent {
   private number = 0;
   private ids = 0;
   private rest = '';
+  private ended = false;
   private readonly waiting = new Map<
     number,
     { resolve: (value: unknown) => void; reject: (error: Error) => void }
@@ -82,6 +83,7 @@ export class Agent {
       }
     });
     child.once('close', () => {
+      this.ended = true;
       for (const { reject } of this.waiting.values()) reject(new Error('the agent has ended'));
       this.waiting.clear();
     });
@@ -140,6 +142,8 @@ export class Agent {
   }
 
   async close(): Promise<void> {
+    // It ends with the lab, which may be gone already.
+    if (this.ended) return;
     const over = new Promise((resolve) => this.child.once('close', resolve));
     this.child.stdin!.end();
     await over;
