@@ -5,11 +5,14 @@
  * checks arguments before native code sees them.
  */
 import { createRequire } from 'node:module';
+import type { NativePlanePart } from './common/plane.types.js';
 import type { NativeBpf } from './linux/bpf/bpf.types.js';
 import type { NativeDescriptors, NativeListener, NativeMptcp, NativeRelay } from './linux/sockets.types.js';
 
 /** What the addon exports; parts of other systems are absent. */
 export interface Native {
+  // Portable: the LISP core, in-process or on a TUN device
+  plane?: NativePlanePart;
   // Linux sockets
   descriptors?: NativeDescriptors;
   listener?: NativeListener;
