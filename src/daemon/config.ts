@@ -416,6 +416,8 @@ const readKey = (reader: Reader): KeyConfig => ({
 });
 
 const MAX_IID = 0xffffff;
+/** Where the LISP data plane runs: in the kernel where that is possible, or where told. */
+const PLANES = ['auto', 'user', 'kernel'] as const;
 
 function readLisp(reader: Reader, rlocs: RlocConfig[], check: Check): Config['lisp'] {
   const iid = reader.integer('instance_id', 0, MAX_IID, 0);
@@ -428,6 +430,7 @@ function readLisp(reader: Reader, rlocs: RlocConfig[], check: Check): Config['li
   const lisp: Config['lisp'] = {
     iid,
     device: reader.string('device', 'the name of an interface', 'lisp0'),
+    plane: reader.choice('plane', PLANES, 'auto'),
     mtu: reader.optionalInteger('mtu', 1280, 65_000),
     routes: reader.prefixes('routes'),
     sourceCheck: reader.boolean('source_check', true),

@@ -40,6 +40,8 @@ export interface Config {
   lisp: {
     iid: number;
     device: string;
+    /** 'auto': in the kernel where it takes the programs, else in user space. */
+    plane: 'auto' | 'user' | 'kernel';
     mtu?: number;
     /** EID prefixes routed into the device for every packet of this host (xtr and data-centre roles). */
     routes: string[];

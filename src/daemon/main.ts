@@ -142,6 +142,7 @@ async function main(argv: string[]): Promise<number> {
     host: guard,
     relayThreads: config.relay.threads,
     device: config.lisp.device,
+    plane: config.lisp.plane,
     warn: (message) => log.warn({}, message),
   });
   const daemon = new Daemon(platform, options.config, config, log, state);

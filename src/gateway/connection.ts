@@ -28,7 +28,9 @@ export interface TrackedSubflow {
   backup: boolean;
   stale: boolean;
   manual: boolean;
-  /** When it was asked for. */
+  /** See reconcile(). */
+  proven: boolean;
+  /** When it came into its state. */
   since: number;
   /** What the system last told of it. */
   last?: SubflowCounts;

@@ -18,6 +18,8 @@ export interface FollowOptions {
   maxSubflows: number;
   /** A subflow that has not been established by then has failed. */
   joinTimeoutMs: number;
+  /** Established for so long, a subflow is believed to be. To be longer than any round-trip time. */
+  proveMs: number;
   /** First and longest wait before a path is tried again. */
   retryMs: number;
   retryMaxMs: number;
@@ -26,6 +28,7 @@ export interface FollowOptions {
 export const DEFAULT_FOLLOW: FollowOptions = {
   maxSubflows: 4,
   joinTimeoutMs: 3000,
+  proveMs: 300,
   retryMs: 500,
   retryMaxMs: 30_000,
 };
@@ -97,8 +100,8 @@ export class Follower {
       else if (!wantedKeys.has(key)) connection.setbacks.delete(key);
     }
     const changes = reconcile({
-      subflows: [...connection.subflows.values()].flatMap(({ id, path, state, stale, manual }) =>
-        path === undefined ? [] : [{ id, path, state, stale, manual }],
+      subflows: [...connection.subflows.values()].flatMap(({ id, path, state, proven, stale, manual }) =>
+        path === undefined ? [] : [{ id, path, state, proven, stale, manual }],
       ),
       wanted,
       blocked,
@@ -119,7 +122,7 @@ export class Follower {
   /** Keeps the connection in sight as long as something about it is a matter of time. */
   private notice(connection: Connection): void {
     let timed = false;
-    for (const subflow of connection.subflows.values()) timed ||= subflow.state === 'joining';
+    for (const subflow of connection.subflows.values()) timed ||= !subflow.proven;
     for (const setback of connection.setbacks.values()) timed ||= Number.isFinite(setback.retryAt);
     if (timed && connection.state === 'established') this.waiting.add(connection);
     else this.waiting.delete(connection);
@@ -236,6 +239,7 @@ export class Follower {
           (path === undefined ? undefined : this.track(connection, event.subflow, path));
         if (tracked === undefined) return;
         tracked.state = 'established';
+        tracked.since = this.clock.now();
         if (path !== undefined) connection.setbacks.delete(pathKey(path));
         this.log.debug({ connection: connection.id, subflow: tracked.id, path }, 'subflow established');
         break;
@@ -300,7 +304,11 @@ export class Follower {
     for (const connection of this.waiting) {
       let act = false;
       for (const subflow of [...connection.subflows.values()]) {
-        if (subflow.state !== 'joining') continue;
+        if (subflow.state === 'established') {
+          if (subflow.proven || now - subflow.since < this.options.proveMs) continue;
+          subflow.proven = act = true;
+          continue;
+        }
         const dead = subflow.path !== undefined && this.isDown(subflow.path);
         if (!dead && now - subflow.since < this.options.joinTimeoutMs) continue;
         if (subflow.path !== undefined) this.setback(connection, subflow.path, false);
@@ -318,6 +326,7 @@ const untracked = (subflow: Subflow, path: Path, since: number): TrackedSubflow 
   flow: subflow.flow,
   path,
   state: subflow.state === 'established' ? 'established' : 'joining',
+  proven: false,
   backup: subflow.backup,
   stale: false,
   manual: false,

@@ -111,10 +111,14 @@ export class Gateway {
     private options: GatewayOptions,
   ) {
     const { platform, mappings, log } = deps;
-    this.groups = new Groups((mapping) =>
-      plan(mapping, this.options.rlocs, (path) => mappings.path(path).state, {
-        maxPaths: this.options.maxSubflows,
-      }),
+    this.groups = new Groups((mapping, keep) =>
+      plan(
+        mapping,
+        this.options.rlocs,
+        (path) => mappings.path(path).state,
+        { maxPaths: this.options.maxSubflows },
+        keep,
+      ),
     );
     this.holds = new Holds(platform.clock);
     this.pins = new Pins(platform.plane, platform.clock);
@@ -316,6 +320,7 @@ export class Gateway {
       flow: link.flow,
       path,
       state: 'established',
+      proven: true,
       backup: false,
       stale: false,
       manual: false,
@@ -412,6 +417,13 @@ export class Gateway {
   private onMappingChange(change: MappingChange): void {
     const { iid, eid } = change.mapping;
     if (change.type === 'set' && change.mapping.locators.length > 0) this.bypass.contradict(eid);
+    // What replaces a removed mapping may be on its way in the same breath: look once that is over.
+    if (change.type === 'removed') queueMicrotask(() => this.remap(iid, eid));
+    else this.remap(iid, eid);
+  }
+
+  /** Connections to destinations within `eid` go by what the map-cache says now. */
+  private remap(iid: number, eid: string): void {
     const asked = new Set<string>();
     const replanned = new Set<Group>();
     for (const group of [...this.groups]) {

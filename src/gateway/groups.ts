@@ -21,7 +21,7 @@ export const groupKey = (iid: number, eid: string): string => `${iid} ${eid}`;
 export class Groups {
   private readonly groups = new Map<string, Group>();
 
-  constructor(private readonly planFor: (mapping: Mapping) => Path[]) {}
+  constructor(private readonly planFor: (mapping: Mapping, keep: readonly Path[]) => Path[]) {}
 
   [Symbol.iterator](): IterableIterator<Group> {
     return this.groups.values();
@@ -33,11 +33,11 @@ export class Groups {
     let group = this.groups.get(key);
     if (group === undefined) {
       group = new Group(key, mapping);
-      group.paths = this.planFor(mapping);
+      group.paths = this.planFor(mapping, []);
       this.groups.set(key, group);
     } else if (group.mapping !== mapping) {
       group.mapping = mapping;
-      group.paths = this.planFor(mapping);
+      group.paths = this.planFor(mapping, group.paths);
     }
     return group;
   }
@@ -49,7 +49,7 @@ export class Groups {
   /** @returns whether the set of paths is another one now */
   replan(group: Group): boolean {
     const before = new Set(group.paths.map(pathKey));
-    group.paths = this.planFor(group.mapping);
+    group.paths = this.planFor(group.mapping, group.paths);
     return group.paths.length !== before.size || group.paths.some((path) => !before.has(pathKey(path)));
   }
 

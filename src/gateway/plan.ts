@@ -7,7 +7,7 @@
  *   local RLOCs    likewise, this host's own
  *   pairing        each remote RLOC with a local RLOC of its own where there are enough; paths probed up before unknown
  *                  ones; never one that is down. With all else equal the n-th is paired with the n-th in order of address,
- *                  so that the outcome does not depend on who asked when.
+ *                  so that the outcome does not depend on who asked when; pairs in use stay as they are
  *   order          up before unknown, then weight, then address: the first path is the one the connection opens on
  */
 import type { Mapping, Path, PathState } from '../lisp/mapping.js';
@@ -32,6 +32,8 @@ export function plan(
   locals: readonly LocalRloc[],
   stateOf: (path: Path) => PathState,
   limits: PlanLimits,
+  /** Pairs of the plan before. */
+  keep: readonly Path[] = [],
 ): Path[] {
   const remotes = mapping.locators
     .filter((locator) => locator.priority < UNUSABLE && locator.reachable)
@@ -45,7 +47,7 @@ export function plan(
   };
   for (const remoteClass of classes(remotes)) {
     for (const localClass of classes(locals.filter(({ priority }) => priority < UNUSABLE))) {
-      const paths = pair(remoteClass, localClass, state);
+      const paths = pair(remoteClass, localClass, state, keep);
       if (paths.length > 0) return paths.slice(0, Math.max(1, limits.maxPaths));
     }
   }
@@ -73,6 +75,7 @@ function pair(
   remotes: LocalRloc[],
   locals: LocalRloc[],
   state: (local: string, remote: string) => PathState,
+  keep: readonly Path[],
 ): Path[] {
   const allowed = (local: LocalRloc, remote: LocalRloc, worst: PathState): boolean => {
     if (addressFamily(local.address) !== addressFamily(remote.address)) return false;
@@ -93,6 +96,8 @@ function pair(
       if (seen.has(local) || !allowed(local, remote, worst)) continue;
       seen.add(local);
       const holder = remoteOf.get(local);
+      // A pair that works does not make way for one that only might.
+      if (worst === 'unknown' && holder && state(local.address, holder.address) === 'up') continue;
       if (holder === undefined || augment(holder, worst, seen)) {
         localOf.set(remote, local);
         remoteOf.set(local, remote);
@@ -102,13 +107,23 @@ function pair(
     return false;
   };
   for (const worst of ['up', 'unknown'] as const) {
+    for (const path of keep) {
+      const remote = remotes.find(({ address }) => address === path.remote);
+      const local = locals.find(({ address }) => address === path.local);
+      if (remote === undefined || local === undefined || !allowed(local, remote, worst)) continue;
+      if (localOf.has(remote) || remoteOf.has(local)) continue;
+      localOf.set(remote, local);
+      remoteOf.set(local, remote);
+    }
     for (const remote of remotes) if (!localOf.has(remote)) augment(remote, worst, new Set());
   }
-  // More remote RLOCs than local ones: the local that carries least so far is shared.
+  // More remote RLOCs than local ones: the local that carries least so far is shared. Where one pair of a remote RLOC is
+  // known to be down, another one is used beside its neighbours only once it is known to work.
   const load = new Map<LocalRloc, number>([...localOf.values()].map((local) => [local, 1]));
   for (const remote of remotes) {
     if (localOf.has(remote)) continue;
-    for (const worst of ['up', 'unknown'] as const) {
+    const failed = locals.some((local) => state(local.address, remote.address) === 'down');
+    for (const worst of failed ? (['up'] as const) : (['up', 'unknown'] as const)) {
       const usable = locals.filter((local) => allowed(local, remote, worst));
       const least = usable.sort((a, b) => (load.get(a) ?? 0) - (load.get(b) ?? 0))[0];
       if (least === undefined) continue;

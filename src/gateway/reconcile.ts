@@ -3,7 +3,7 @@
 /**
  * A live connection follows its plan: current subflows and wanted paths in, what to add and what to remove out.
  *
- *   add first, then remove     a subflow goes only when another one, on a wanted path, is established
+ *   add first, then remove     a subflow goes only when another one, on a wanted path, has proved to be established
  *   one subflow per path       of two on one path the older one stays, unless it is stale
  *   never kill the connection  without any wanted path everything stays as it is
  *   a full peer                (its limit of subflows is reached) gets no further request until one has gone; to move a
@@ -15,6 +15,8 @@ export interface LiveSubflow {
   id: number;
   path: Path;
   state: 'joining' | 'established';
+  /** Established long enough to be believed: a peer at its limit answers the handshake first and closes then. */
+  proven: boolean;
   /** Lived through an outage of its path: backed off far, so that a fresh one is quicker. */
   stale: boolean;
   /** Added by the operator: removed by nobody else. */
@@ -59,6 +61,7 @@ export function reconcile({ subflows, wanted, blocked, full }: ReconcileInput): 
   const keepers = subflows.filter(
     (subflow) =>
       subflow.state === 'established' &&
+      subflow.proven &&
       !subflow.stale &&
       wantedKeys.has(pathKey(subflow.path)) &&
       !isObsolete(subflow),

@@ -172,7 +172,7 @@ export class LispSite {
     const { plane } = this.platform;
     try {
       if (change.type === 'set') plane.setMapping(change.mapping);
-      else if (change.reason !== 'replaced') plane.deleteMapping(change.mapping.iid, change.mapping.eid);
+      else plane.deleteMapping(change.mapping.iid, change.mapping.eid);
     } catch (error) {
       this.log.error({ err: error, eid: change.mapping.eid }, 'the data plane did not take a mapping');
     }

@@ -172,6 +172,8 @@ export class SimulatedSubflow {
   bytesSent = 0;
   bytesReceived = 0;
   retransmits = 0;
+  /** Something has come in on it since its handshake. */
+  proven = false;
   readonly inFlight = new Map<number, Chunk>();
   inFlightBytes = 0;
   onEstablished: () => void = () => undefined;
@@ -260,6 +262,7 @@ export class SimulatedSubflow {
       case 'data':
         this.send({ kind: 'ack', dsn: segment.dsn, fin: segment.fin });
         this.bytesReceived += segment.payload.length;
+        this.proven = true;
         this.connection.arrived(segment.dsn, segment.payload, segment.fin);
         return;
       case 'ack':
@@ -290,6 +293,7 @@ export class SimulatedSubflow {
     const id = dsn * 2 + (fin ? 1 : 0);
     const chunk = this.inFlight.get(id);
     if (chunk === undefined) return;
+    this.proven = true;
     this.inFlight.delete(id);
     this.inFlightBytes -= chunk.payload.length;
     this.rto = this.connection.host.options.rtoMs;
@@ -530,7 +534,7 @@ export class SimulatedConnection implements Stream {
         type: 'subflow-closed',
         subflow: describe(subflow),
         code,
-        refused: code === 'ECONNRESET' && subflow.bytesSent + subflow.bytesReceived === 0,
+        refused: code === 'ECONNRESET' && !subflow.proven,
       });
     }
     if (this.subflows.size === 0 && !this.over && subflow.onFailed !== undefined && this.wasUp(subflow)) {
