@@ -12,6 +12,7 @@ const AT_START = [
   'api',
   'lisp.iid',
   'lisp.device',
+  'lisp.plane',
   'relay.threads',
   'mapServer.addresses',
 ] as const;
@@ -41,7 +42,7 @@ export function applicable(before: Config, after: Config): Config {
     group: before.group,
     stateDir: before.stateDir,
     api: before.api,
-    lisp: { ...after.lisp, iid: before.lisp.iid, device: before.lisp.device },
+    lisp: { ...after.lisp, iid: before.lisp.iid, device: before.lisp.device, plane: before.lisp.plane },
     relay: { ...after.relay, threads: before.relay.threads },
     mapServer: { ...after.mapServer, addresses: before.mapServer.addresses },
   };

@@ -17,6 +17,8 @@ export interface PlatformOptions {
   relayThreads?: number;
   /** The LISP device's name, for clean(). */
   device?: string;
+  /** Where the LISP data plane runs. */
+  plane?: 'auto' | 'user' | 'kernel';
   warn?(message: string): void;
 }
 

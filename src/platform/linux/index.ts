@@ -5,11 +5,13 @@
  * on a TUN device. Nothing is opened before a part is started.
  */
 import { ControlSockets } from '../control-sockets.js';
-import type { Clock, Finding, HostOptions, Platform } from '../platform.js';
+import { nativePart } from '../../native/index.js';
+import type { Clock, Finding, HostOptions, LispDataPlane, Platform } from '../platform.js';
 import { localHostNetwork, raiseFileLimit } from './descriptors.js';
 import { doctor } from './doctor.js';
 import type { HostNetwork } from './host-network.js';
 import { LinuxInterceptor } from './interceptor.js';
+import { KernelLispDataPlane } from './kernel-plane.js';
 import { LinuxLispDataPlane } from './lisp-data-plane.js';
 import { LinuxMptcpConnector } from './mptcp-connector.js';
 import { LinuxRelay } from './relay.js';
@@ -20,6 +22,8 @@ export interface LinuxPlatformOptions {
   relayThreads?: number;
   /** The LISP device's name, for `clean()`. */
   device?: string;
+  /** Where the LISP data plane runs: inside the kernel where it takes the programs ('auto'), or where told. */
+  plane?: 'auto' | 'user' | 'kernel';
   /** Told of what could not be taken back. */
   warn?(message: string): void;
 }
@@ -30,6 +34,13 @@ const clock: Clock = {
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
 };
 
+function lispDataPlane(host: HostNetwork, { plane = 'user', warn }: LinuxPlatformOptions): LispDataPlane {
+  const behind = new LinuxLispDataPlane(host);
+  if (plane === 'user') return behind;
+  const native = nativePart('bpf');
+  return new KernelLispDataPlane({ behind, native, required: plane === 'kernel', ...(warn && { warn }) });
+}
+
 export async function createLinuxPlatform(options: LinuxPlatformOptions = {}): Promise<Platform> {
   const host = options.host ?? localHostNetwork(options.warn);
   raiseFileLimit();
@@ -37,7 +48,7 @@ export async function createLinuxPlatform(options: LinuxPlatformOptions = {}): P
     name: 'linux',
     interceptor: new LinuxInterceptor(host),
     connector: new LinuxMptcpConnector({ host, clock }),
-    plane: new LinuxLispDataPlane(host),
+    plane: lispDataPlane(host, options),
     relay: new LinuxRelay(options.relayThreads),
     control: new ControlSockets(),
     clock,

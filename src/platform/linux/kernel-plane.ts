@@ -100,6 +100,9 @@ export class KernelLispDataPlane implements LispDataPlane {
   readonly #native: NativeBpf;
   readonly #options: KernelPlaneOptions;
   #fast: FastPath | undefined;
+  /** What was said before the start, and has to be said again to the programs. */
+  #before: ((fast: FastPath) => void)[] = [];
+  #started = false;
 
   constructor(options: KernelPlaneOptions) {
     this.#options = options;
@@ -132,13 +135,21 @@ export class KernelLispDataPlane implements LispDataPlane {
       });
       if (fast) {
         fast.run(started.device, options);
+        for (const say of this.#before) say(fast);
         this.#fast = fast;
       }
+      this.#before = [];
+      this.#started = true;
       return started;
     } catch (error) {
       fast?.close();
       throw error;
     }
+  }
+
+  #tell(say: (fast: FastPath) => void): void {
+    if (this.#fast) say(this.#fast);
+    else if (!this.#started) this.#before.push(say);
   }
 
   async update(options: PlaneOptions): Promise<void> {
@@ -148,11 +159,11 @@ export class KernelLispDataPlane implements LispDataPlane {
 
   setMapping(mapping: Mapping): void {
     this.#behind.setMapping(mapping);
-    this.#fast?.setMapping(mapping);
+    this.#tell((fast) => fast.setMapping(mapping));
   }
 
   deleteMapping(iid: number, eid: string): void {
-    this.#fast?.deleteMapping(iid, eid);
+    this.#tell((fast) => fast.deleteMapping(iid, eid));
     this.#behind.deleteMapping(iid, eid);
   }
 
@@ -162,16 +173,16 @@ export class KernelLispDataPlane implements LispDataPlane {
 
   setPathState(path: Path, up: boolean): void {
     this.#behind.setPathState(path, up);
-    this.#fast?.setPathState(path, up);
+    this.#tell((fast) => fast.setPathState(path, up));
   }
 
   pin(flow: Flow, path: Path, iid?: number): void {
     this.#behind.pin(flow, path, iid);
-    this.#fast?.pin(flow, path, iid);
+    this.#tell((fast) => fast.pin(flow, path, iid));
   }
 
   unpin(flow: Flow, iid?: number): void {
-    this.#fast?.unpin(flow, iid);
+    this.#tell((fast) => fast.unpin(flow, iid));
     this.#behind.unpin(flow, iid);
   }
 
@@ -228,6 +239,7 @@ export class KernelLispDataPlane implements LispDataPlane {
     // Packets take the slow way first, so that none meets a program without tables.
     this.#fast?.close();
     this.#fast = undefined;
+    this.#started = false;
     await this.#behind.stop();
   }
 }
@@ -522,7 +534,7 @@ class FastPath {
 
   // -------------------------------------------------------------- pins
 
-  pin(flow: Flow, path: Path, iid = this.#options?.iid ?? 0): void {
+  pin(flow: Flow, path: Path, iid = 0): void {
     const key = encodeFlow(flow, iid);
     // At the bound of paths: a number that no path has, which leaves the flow to the plane behind and its pin.
     const number = this.#addPath(path)?.number ?? MAX_PATHS;
@@ -530,7 +542,7 @@ class FastPath {
     this.native.delete(this.#maps.lisp_gleaned, key);
   }
 
-  unpin(flow: Flow, iid = this.#options?.iid ?? 0): void {
+  unpin(flow: Flow, iid = 0): void {
     const key = encodeFlow(flow, iid);
     this.native.delete(this.#maps.lisp_pins, key);
     this.native.delete(this.#maps.lisp_gleaned, key);
