@@ -48,7 +48,9 @@ export class VirtualClock implements ControlClock {
     const end = this.time + ms;
     await settle();
     for (;;) {
-      const next = [...this.timers.values()].sort((a, b) => a.at - b.at || a.sequence - b.sequence)[0];
+      let next: { at: number; sequence: number; callback: () => void } | undefined;
+      // In order of insertion, so of two at the same time the older one runs first.
+      for (const timer of this.timers.values()) if (!next || timer.at < next.at) next = timer;
       if (!next || next.at > end) break;
       this.timers.delete(next.sequence);
       this.time = next.at;
