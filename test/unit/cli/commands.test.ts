@@ -393,13 +393,16 @@ describe('config', () => {
     };
     succeeds(
       await ask('config', 'show'),
-      '/etc/amptcpd.conf, loaded 2026-01-02T03:04:05.000Z',
+      '# /etc/amptcpd.conf, loaded 2026-01-02T03:04:05.000Z',
+      'roles = ["access", "map-server"]',
       '',
-      'roles                       access, map-server',
-      'lisp.iid                    0',
-      'lisp.mapServers[0].address  198.51.100.10',
-      'lisp.mapServers[0].key      ***',
-      'lisp.routes                 (none)',
+      '[lisp]',
+      'instance_id = 0',
+      'routes = []',
+      '',
+      '[[lisp.map_server]]',
+      'address = "198.51.100.10"',
+      'key = "***"',
     );
   });
 
