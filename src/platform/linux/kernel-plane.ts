@@ -203,7 +203,8 @@ export class KernelLispDataPlane implements LispDataPlane {
     for (const path of this.#fast.counters()) {
       const same = known.get(pathKey(path));
       if (!same) {
-        known.set(pathKey(path), path);
+        // Pairs that only might be used are not shown.
+        if (path.packetsSent > 0 || path.packetsReceived > 0) known.set(pathKey(path), path);
         continue;
       }
       same.packetsSent += path.packetsSent;

@@ -95,12 +95,18 @@ struct inner {
 };
 
 INLINE void
-count(__u32 which)
+count_packets(__u32 which, __u32 packets)
 {
 	__u64 *counter = bpf_map_lookup_elem(&lisp_counters, &which);
 
 	if (counter)
-		*counter += 1;
+		*counter += packets;
+}
+
+INLINE void
+count(__u32 which)
+{
+	count_packets(which, 1);
 }
 
 INLINE __u32
@@ -358,7 +364,7 @@ lisp_encapsulate(struct __sk_buff *skb)
 	struct lisp_bpf_path *path;
 	struct inner inner;
 	__u8 outer[OUTER_MAX];
-	__u32 zero = 0, number, why, hash, wire;
+	__u32 zero = 0, number, why, hash, wire, packets;
 	__u64 flags;
 
 	config = bpf_map_lookup_elem(&lisp_config, &zero);
@@ -396,11 +402,7 @@ lisp_encapsulate(struct __sk_buff *skb)
 	else
 		flags |= BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
 	write_outer(outer, path, &inner, hash);
-	counters = bpf_map_lookup_elem(&lisp_path_counters, &number);
-	if (counters) {
-		counters->packets_sent += segments(skb, inner.length, wire - skb->gso_size);
-		counters->bytes_sent += inner.length;
-	}
+	packets = segments(skb, inner.length, wire - skb->gso_size);
 	if (path->family == 4) {
 		if (bpf_skb_adjust_room(skb, 20 + UDP_LISP_SIZE, BPF_ADJ_ROOM_MAC, flags) != 0)
 			return (to_user_space(LISP_BPF_UP_PACKET));
@@ -415,9 +417,14 @@ lisp_encapsulate(struct __sk_buff *skb)
 		count(LISP_BPF_DROP_NO_MEMORY);
 		return (ACT_SHOT);
 	}
+	counters = bpf_map_lookup_elem(&lisp_path_counters, &number);
+	if (counters) {
+		counters->packets_sent += packets;
+		counters->bytes_sent += inner.length;
+	}
+	count_packets(LISP_BPF_ENCAPSULATED, packets);
 	/* The mark that routed the inner packet into lisp0 must not route the outer one there. */
 	skb->mark = 0;
-	count(LISP_BPF_ENCAPSULATED);
 	return (bpf_redirect_neigh(path->device, 0, 0, 0));
 }
 
@@ -520,7 +527,7 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 	struct lisp_bpf_prefix prefix;
 	struct lisp_bpf_path *path;
 	struct inner inner;
-	__u32 ip = family == 4 ? 20 : 40, *found, number, iid, sum;
+	__u32 ip = family == 4 ? 20 : 40, *found, number, iid, sum, packets;
 	__u8 head[OUTER_MAX], outer_tos, outer_ttl, tos, ttl;
 	const __u8 *udp;
 	__u64 flags;
@@ -602,12 +609,13 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 		flags |= ROOM_DECAP_L3_IPV4;
 	if (inner.flow.family == 6 && family == 4)
 		flags |= ROOM_DECAP_L3_IPV6;
-	counters = bpf_map_lookup_elem(&lisp_path_counters, &number);
+	packets = segments(skb, inner.length, inner.headers + 20);
 	if (bpf_skb_adjust_room(skb, family == 4 ? -(20 + UDP_LISP_SIZE) : -(40 + UDP_LISP_SIZE), BPF_ADJ_ROOM_MAC,
 	    flags) != 0)
 		return (to_user_space(LISP_BPF_DOWN_INNER));
+	counters = bpf_map_lookup_elem(&lisp_path_counters, &number);
 	if (counters) {
-		counters->packets_received += segments(skb, inner.length, inner.headers + 20);
+		counters->packets_received += packets;
 		counters->bytes_received += inner.length;
 		counters->last_received_ns = bpf_ktime_get_ns();
 	}
@@ -642,7 +650,7 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 			return (ACT_SHOT);
 		}
 	}
-	count(LISP_BPF_DECAPSULATED);
+	count_packets(LISP_BPF_DECAPSULATED, packets);
 	return (bpf_redirect(config->device, BPF_F_INGRESS));
 }
 
