@@ -201,7 +201,7 @@ lisp_paths_age(struct lisp_paths *paths, uint64_t now_ms, uint64_t lifetime_ms)
 	for (i = 0; i < paths->used; i++) {
 		struct slot *slot = slot_at(paths, i);
 
-		if (slot->mtu != 0 && now_ms - slot->lowered_ms >= lifetime_ms) {
+		if (slot->mtu != 0 && now_ms >= slot->lowered_ms + lifetime_ms) {
 			slot->mtu = 0;
 			paths->nlowered--;
 			aged++;

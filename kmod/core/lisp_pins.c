@@ -32,6 +32,15 @@ struct lisp_pins {
 	uint32_t	hand;		/* where ageing and eviction go on */
 };
 
+/* Threads read the clock before they take the lock, so a pin may have been used later than `now`. The low half of the clock wraps. */
+static inline uint32_t
+idle(const struct slot *slot, uint32_t now)
+{
+	uint32_t ms = now - lisp_load32(&slot->used_ms);
+
+	return (ms < 0x80000000u ? ms : 0);
+}
+
 static inline struct slot *
 slot_at(const struct lisp_pins *pins, uint32_t number)
 {
@@ -211,9 +220,9 @@ evict(struct lisp_pins *pins, uint32_t now)
 		slot = slot_at(pins, pins->hand);
 		if (slot->kind != SLOT_GLEANED)
 			continue;
-		if (seen++ == 0 || now - lisp_load32(&slot->used_ms) > longest) {
+		if (seen++ == 0 || idle(slot, now) > longest) {
 			victim = pins->hand;
-			longest = now - lisp_load32(&slot->used_ms);
+			longest = idle(slot, now);
 		}
 	}
 	if (seen != 0)
@@ -294,7 +303,7 @@ lisp_pins_age(struct lisp_pins *pins, uint64_t now_ms, uint32_t max_idle_ms, uin
 		if (++pins->hand >= pins->used)
 			pins->hand = 0;
 		slot = slot_at(pins, pins->hand);
-		if (slot->kind == SLOT_GLEANED && (uint32_t)now_ms - lisp_load32(&slot->used_ms) >= max_idle_ms) {
+		if (slot->kind == SLOT_GLEANED && idle(slot, (uint32_t)now_ms) >= max_idle_ms) {
 			drop(pins, pins->hand);
 			aged++;
 		}
@@ -332,7 +341,7 @@ lisp_pins_next(const struct lisp_pins *pins, uint64_t *cursor, uint64_t now_ms, 
 		out->path = slot->path;
 		out->gleaned = slot->kind == SLOT_GLEANED;
 		if (out->gleaned)
-			out->idle_ms = (uint32_t)now_ms - lisp_load32(&slot->used_ms);
+			out->idle_ms = idle(slot, (uint32_t)now_ms);
 		return (0);
 	}
 	return (ENOENT);

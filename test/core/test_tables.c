@@ -320,6 +320,22 @@ pins_gleaned(void)
 	lisp_pins_free(pins);
 }
 
+/* The clock is read before the lock is taken: ageing may come with an older time than the last use. */
+static void
+pins_used_after_now_stay(void)
+{
+	struct lisp_pins *pins = lisp_pins_new(4, 100, 7);
+	struct lisp_path one = PATH("203.0.113.2", "203.0.123.2"), got;
+	struct lisp_flow flow = flow_of(3);
+
+	CHECK_EQUAL(lisp_pins_glean(pins, &flow, &one, 1000), 0);
+	CHECK(lisp_pins_lookup(pins, &flow, 2000, &got, NULL));
+	CHECK_EQUAL(lisp_pins_age(pins, 1999, 500, 100), 0);
+	CHECK_EQUAL(lisp_pins_age(pins, 2499, 500, 100), 0);
+	CHECK_EQUAL(lisp_pins_age(pins, 2500, 500, 100), 1);
+	lisp_pins_free(pins);
+}
+
 static void
 paths(void)
 {
@@ -400,6 +416,7 @@ main(void)
 	TEST(mapcache_walk_and_many);
 	TEST(pins_static);
 	TEST(pins_gleaned);
+	TEST(pins_used_after_now_stay);
 	TEST(paths);
 	TEST(site);
 	DONE();

@@ -422,7 +422,7 @@ private:
 			am_core_drop(core_, cause, 1);
 			return result;
 		}
-		am_core_encap(core_, &inner, inner.length, 1, now, &plan);
+		am_core_encap(core_, &inner, inner.length, 1, inner.length, now, &plan);
 		switch (plan.verdict) {
 		case LISP_FORWARD: {
 			Napi::Buffer<uint8_t> payload = Napi::Buffer<uint8_t>::New(env, LISP_HEADER_SIZE + inner.length);

@@ -403,13 +403,13 @@ am_core_drop(struct am_core *core, enum lisp_drop cause, unsigned packets)
 }
 
 void
-am_core_encap(struct am_core *core, const struct lisp_inner *inner, uint32_t wire_length, uint32_t packets, uint64_t now_ms,
-    struct lisp_encap_plan *plan)
+am_core_encap(struct am_core *core, const struct lisp_inner *inner, uint32_t wire_length, uint32_t packets, uint64_t octets,
+    uint64_t now_ms, struct lisp_encap_plan *plan)
 {
 	pthread_rwlock_rdlock(&core->lock);
 	lisp_encap_decide(&core->tables, core->iid, inner, wire_length, now_ms, plan);
 	if (plan->verdict == LISP_FORWARD && plan->path_number != LISP_PATH_NONE)
-		lisp_paths_sent(core->tables.paths, plan->path_number, packets, inner->length);
+		lisp_paths_sent(core->tables.paths, plan->path_number, packets, octets);
 	pthread_rwlock_unlock(&core->lock);
 	if (plan->verdict != LISP_FORWARD)
 		return;
@@ -417,7 +417,7 @@ am_core_encap(struct am_core *core, const struct lisp_inner *inner, uint32_t wir
 	if (plan->path_number == LISP_PATH_NONE) {
 		pthread_rwlock_wrlock(&core->lock);
 		plan->path_number = lisp_paths_add(core->tables.paths, &plan->path);
-		lisp_paths_sent(core->tables.paths, plan->path_number, packets, inner->length);
+		lisp_paths_sent(core->tables.paths, plan->path_number, packets, octets);
 		pthread_rwlock_unlock(&core->lock);
 	}
 }

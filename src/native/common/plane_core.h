@@ -108,9 +108,12 @@ unsigned am_core_events(struct am_core *core, struct am_event *out, unsigned roo
 /* --- the packet path */
 
 void	am_core_drop(struct am_core *core, enum lisp_drop cause, unsigned packets);
-/* As lisp_encap_decide, with the lock taken, the path made known and counted when the verdict is LISP_FORWARD. */
-void	am_core_encap(struct am_core *core, const struct lisp_inner *inner, uint32_t wire_length, uint32_t packets, uint64_t now_ms,
-	    struct lisp_encap_plan *plan);
+/*
+ * As lisp_encap_decide, with the lock taken, the path made known and counted when the verdict is LISP_FORWARD: `packets` of `octets` in
+ * all, as they will be on the wire.
+ */
+void	am_core_encap(struct am_core *core, const struct lisp_inner *inner, uint32_t wire_length, uint32_t packets, uint64_t octets,
+	    uint64_t now_ms, struct lisp_encap_plan *plan);
 /*
  * Decides a train of packets that came in one datagram, each `size` octets and the last one what is left, and applies the plans.
  * Gleans, counts paths; drops are for the caller to see in the plans and to count. Returns how many plans were made.

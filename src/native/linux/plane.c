@@ -617,7 +617,8 @@ encapsulate(struct am_plane *plane, const struct sockets *sockets, uint8_t *pack
 		am_core_drop(plane->core, LISP_DROP_INNER_HEADER, 1);
 		return;
 	}
-	am_core_encap(plane->core, &inner, am_cut_wire_length(&cut), am_cut_count(&cut), now, &plan);
+	am_core_encap(plane->core, &inner, am_cut_wire_length(&cut), am_cut_count(&cut),
+	    cut.payload + (uint64_t)am_cut_count(&cut) * cut.transport, now, &plan);
 	switch (plan.verdict) {
 	case LISP_FORWARD:
 		break;
