@@ -186,6 +186,8 @@ function transfer(request: PeerRequest & { do: 'transfer' }): void {
       if (request.resetAfter !== undefined && receiver.received >= request.resetAfter)
         socket.resetAndDestroy();
     });
+    // A transfer that was kept open ends when the server has said everything.
+    socket.on('end', () => request.keepOpen && socket.end());
     socket.on('error', (failure: NodeJS.ErrnoException) => (error = failure.code));
     socket.on('close', () => {
       open.delete(request.id);

@@ -86,21 +86,24 @@ async function twoSubflows(gateway: MiniGateway, multipath = true): Promise<void
   gateway.onConnected = ({ connection }) =>
     connection!.onEvent((event) => {
       if (event.type === 'established')
-        void connection!.addSubflow({
-          localAddress: connection!.flow.local.address,
-          remote: connection!.flow.remote,
-          beforeSyn: pin(2),
-        });
+        connection!
+          .addSubflow({
+            localAddress: connection!.flow.local.address,
+            remote: connection!.flow.remote,
+            beforeSyn: pin(2),
+          })
+          .catch((error: Error) => console.log(error.message));
     });
 }
 
 async function cutPath(which: 1 | 2, source: 'nat' | 'client'): Promise<void> {
-  const { client, gateway } = await world({ rate: '80mbit', mptcp: true });
+  const { client, gateway } = await world({ rate: '40mbit', mptcp: true });
   if (source === 'client') gateway.connect.source = { address: CLIENT[4] };
   await twoSubflows(gateway);
-  const size = 40 * MB;
-  const id = client.transfer({ address: SERVER[4], wish: { send: size } });
-  await until('some data', () => client.received(id) >= 10 * MB);
+  const size = 20 * MB;
+  // Open in both directions: the kernel adds no subflow to a connection that is half-closed.
+  const id = client.transfer({ address: SERVER[4], wish: { send: size }, keepOpen: true });
+  await until('some data', () => client.received(id) >= 5 * MB);
   const [proxied] = gateway.proxied;
   assert.equal(eventsOf(proxied!, 'subflow-established').length, 1);
   assert.equal(
@@ -108,7 +111,7 @@ async function cutPath(which: 1 | 2, source: 'nat' | 'client'): Promise<void> {
     true,
   );
   const busy = proxied!.connection!.subflows();
-  for (const { bytesReceived } of busy) assert.ok(bytesReceived! > 2 * MB, JSON.stringify(busy));
+  for (const { bytesReceived } of busy) assert.ok(bytesReceived! > 1 * MB, JSON.stringify(busy));
   cut(which);
   // As long as a gateway may take to notice.
   const noticed = performance.now();
@@ -116,10 +119,10 @@ async function cutPath(which: 1 | 2, source: 'nat' | 'client'): Promise<void> {
   const before = client.received(id);
   const removed = performance.now();
   await proxied!.connection!.removeSubflow(which - 1);
-  await until('data again', () => client.received(id) >= before + 3 * MB, 2000);
+  await until('data again', () => client.received(id) >= before + 1 * MB, 2000);
   const took = performance.now() - removed;
   console.log(
-    `3 MB more within ${took.toFixed(0)} ms of the removal (${((3 * MB * 8) / 80e6) * 1000} ms at the path's rate)`,
+    `1 MB more within ${took.toFixed(0)} ms of the removal (${((1 * MB * 8) / 40e6) * 1000} ms at the path's rate)`,
   );
   assert.ok(took < 1000);
   assertReceived(await client.outcome(id, 20_000), size);
@@ -225,7 +228,7 @@ const scenarios: Record<string, () => Promise<void>> = {
     const second = await gateway.report(1);
     assert.equal(second.reason, 'half-open-timeout');
     assert.ok(second.durationMs >= 140 && second.durationMs < 395, String(second.durationMs));
-    await until('server told', () => server.events.filter(({ event }) => event === 'served').length === 2);
+    await server.wait('served');
     await gateway.stop();
   },
 
@@ -246,18 +249,15 @@ const scenarios: Record<string, () => Promise<void>> = {
       native.counters(bad);
     }
     assert.equal(session!.counters().down, 1000);
-    assert.throws(
-      () =>
-        gateway.relay.run(-1 as SocketHandle, -1 as SocketHandle, gateway.relayOptions).closed ===
-          undefined && assert.fail(),
-    );
+    assert.throws(() => gateway.relay.run(-1 as SocketHandle, 99_999 as SocketHandle, gateway.relayOptions), {
+      code: 'EBADF',
+    });
     await gateway.stop();
   },
 
   /** A client that reads nothing stops the server, and nothing piles up in between. */
   async 'back-pressure'() {
     const { server, gateway } = await world();
-    execFileSync('nft', ['-f', '-'], { input: '' });
     const reader = spawn(
       'ip',
       [
@@ -297,7 +297,7 @@ const scenarios: Record<string, () => Promise<void>> = {
 
   async 'urgent-data'() {
     const { server, gateway } = await world();
-    execFileSync('ip', [
+    spawn('ip', [
       'netns',
       'exec',
       'client',
@@ -319,35 +319,35 @@ while s.recv(100): pass`,
   },
 
   async 'two-subflows'() {
-    const { client, gateway } = await world({ rate: '80mbit', mptcp: true });
+    const { client, gateway } = await world({ rate: '40mbit', mptcp: true });
     await twoSubflows(gateway);
-    const id = client.transfer({ address: SERVER[4], wish: { send: 30 * MB } });
+    const id = client.transfer({ address: SERVER[4], wish: { send: 15 * MB }, keepOpen: true });
     const started = performance.now();
-    assertReceived(await client.outcome(id, 20_000), 30 * MB);
-    const mbps = (30 * MB * 8) / (performance.now() - started) / 1000;
-    console.log(`down ${mbps.toFixed(0)} Mbit/s over two paths of 80`);
-    assert.ok(mbps > 80 * 1.5);
-    const upload = client.transfer({ address: SERVER[4], send: 30 * MB });
+    assertReceived(await client.outcome(id, 20_000), 15 * MB);
+    const mbps = (15 * MB * 8) / (performance.now() - started) / 1000;
+    console.log(`down ${mbps.toFixed(0)} Mbit/s over two paths of 40`);
+    assert.ok(mbps > 40 * 1.5);
+    const upload = client.transfer({ address: SERVER[4], send: 15 * MB, wish: { send: 0, afterEnd: true } });
     const begun = performance.now();
     assertReceived(await client.outcome(upload, 20_000), 0);
-    const up = (30 * MB * 8) / (performance.now() - begun) / 1000;
+    const up = (15 * MB * 8) / (performance.now() - begun) / 1000;
     console.log(`up ${up.toFixed(0)} Mbit/s`);
-    assert.ok(up > 80 * 1.5);
+    assert.ok(up > 40 * 1.5);
     const report = await gateway.report();
     assert.equal(report.subflows?.length, 2);
     await gateway.stop();
   },
 
   async 'two-subflows-ipv6'() {
-    const { client, gateway } = await world({ rate: '80mbit', mptcp: true });
+    const { client, gateway } = await world({ rate: '40mbit', mptcp: true });
     execFileSync('ip', ['-n', 'server', '-6', 'route', 'add', 'fd92::/64', 'via', 'fd00:1::1']);
     await twoSubflows(gateway);
     const started = performance.now();
-    const id = client.transfer({ address: SERVER[6], wish: { send: 30 * MB } });
-    assertReceived(await client.outcome(id, 20_000), 30 * MB);
-    const mbps = (30 * MB * 8) / (performance.now() - started) / 1000;
-    console.log(`down ${mbps.toFixed(0)} Mbit/s over two IPv6 paths of 80`);
-    assert.ok(mbps > 80 * 1.5);
+    const id = client.transfer({ address: SERVER[6], wish: { send: 15 * MB }, keepOpen: true });
+    assertReceived(await client.outcome(id, 20_000), 15 * MB);
+    const mbps = (15 * MB * 8) / (performance.now() - started) / 1000;
+    console.log(`down ${mbps.toFixed(0)} Mbit/s over two IPv6 paths of 40`);
+    assert.ok(mbps > 40 * 1.5);
     await gateway.stop();
   },
 
@@ -549,7 +549,7 @@ while s.recv(100): pass`,
     // The client's own path manager adds a subflow from a second address.
     execFileSync('ip', ['-n', 'client', 'addr', 'add', '10.10.0.3/24', 'dev', 'c0']);
     execFileSync('ip', ['netns', 'exec', 'client', 'ip', 'mptcp', 'endpoint', 'add', '10.10.0.3', 'subflow']);
-    const id = client.transfer({ address: SERVER[4], mptcp: true, wish: { send: 20 * MB } });
+    const id = client.transfer({ address: SERVER[4], mptcp: true, wish: { send: 20 * MB }, keepOpen: true });
     assertReceived(await client.outcome(id, 20_000), 20 * MB);
     await server.wait('served');
     const report = await gateway.report();

@@ -136,6 +136,8 @@ export function buildNetwork(rate?: string): void {
       run('sysctl', '-qw', `${name}=${value}`);
   };
   for (const name of ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding']) sysctl(name, '1');
+  // MPTCP with bbr, the default of some hosts, stalls on wires this short.
+  sysctl('net.ipv4.tcp_congestion_control', 'reno');
   for (const name of ['net.ipv4.conf.all.rp_filter', 'net.ipv4.conf.default.rp_filter']) sysctl(name, '0');
   ip('link', 'add', 'c0', 'type', 'veth', 'peer', 'name', 'c0', 'netns', 'client');
   for (const [ns, end] of [
@@ -227,8 +229,10 @@ export function pin(path: 1 | 2): (flow: Flow) => void {
 /** Silence in both directions, links up. */
 export function cut(path: 1 | 2): void {
   execFileSync('nft', ['-f', '-'], {
-    input: `table inet cut { chain in { type filter hook prerouting priority -400; iif v${path} drop; }
-            chain out { type filter hook postrouting priority 400; oif v${path} drop; } }`,
+    input: `table inet cut {
+      chain in { type filter hook prerouting priority -400; iif v${path} drop; }
+      chain out { type filter hook postrouting priority 400; oif v${path} drop; }
+    }`,
   });
 }
 

@@ -747,9 +747,12 @@ static void set_options(int fd, uint32_t keepalive_s)
 int am_relay_run(struct am_relay *r, int client, int server, const struct am_session_options *options, uint64_t *number)
 {
 	struct worker *w = &r->workers[0];
-	struct session *s = take_session(r);
+	struct session *s;
 	int error;
 
+	if (client < 0 || server < 0 || client == server || fcntl(client, F_GETFD) < 0 || fcntl(server, F_GETFD) < 0)
+		return -EBADF;
+	s = take_session(r);
 	if (s == NULL)
 		return -ENOMEM;
 	for (unsigned i = 1; i < r->config.threads; i++)

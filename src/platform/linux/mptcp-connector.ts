@@ -45,6 +45,8 @@ import { type HostNetwork, LISP_MARK } from './host-network.js';
 const ATTEMPTS = 64;
 /** Closed subflows whose counters are remembered. */
 const KEEP_CLOSED = 16;
+/** Between the event and the kernel's readiness for a further subflow. */
+const JOIN_RETRY_MS = [1, 5, 20, 50, 100];
 /** When a connection has not said by itself what it has become. */
 const SETTLE_MS = [20, 200, 1000, 5000];
 
@@ -198,7 +200,6 @@ export class LinuxMptcpConnector implements MptcpConnector {
     mptcp: boolean,
     attempt: number,
   ): { descriptor: number; localAddress: string; localPort: number } {
-    const nat = 'prefix' in options.source;
     const localAddress =
       'prefix' in options.source
         ? this.#endpoints.nextAddress(options.source.prefix)
@@ -211,8 +212,9 @@ export class LinuxMptcpConnector implements MptcpConnector {
           address: options.remote.address,
           port: options.remote.port,
           mptcp,
-          // The client's address is not this host's; MP_JOINs inherit the option, and the mark.
-          transparent: !nat,
+          // The client's address is not this host's, and IPv6 wants it for the addresses of a local prefix as well.
+          // MP_JOINs inherit it, as they do the mark.
+          transparent: true,
           localAddress,
           localPort,
           ...(options.viaLisp ? { mark: LISP_MARK } : {}),
@@ -236,7 +238,8 @@ export class LinuxMptcpConnector implements MptcpConnector {
       throw asPlatformError(error, `path manager, ${request.command}`);
     }
     if (outcome.errno !== 0) {
-      const code = errnoName(outcome.errno);
+      // The kernel says EINVAL for much; that the connection has ended meanwhile is not a wrong request.
+      const code = outcome.message === 'invalid token' ? 'ESRCH' : errnoName(outcome.errno);
       throw new PlatformError(
         `path manager, ${request.command}: ${code}${outcome.message ? `, ${outcome.message}` : ''}`,
         code,
@@ -507,6 +510,7 @@ class LinuxMptcpConnection implements MptcpConnection {
         'ELIMIT',
       );
     const backup = request.backup ?? false;
+    let retries = 0;
     for (let attempt = 0; ; attempt++) {
       const local = { address: request.localAddress, port: this.connector.nextPort(request.localAddress) };
       // The kernel binds the port only when the SYN is about to leave, after the pin was made: look first.
