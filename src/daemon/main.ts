@@ -15,6 +15,8 @@ import { Daemon } from './daemon.js';
 import { EXIT } from './exit-codes.js';
 import { createLog } from './log.js';
 import { AlreadyRunning, claimSocket } from './socket.js';
+import { proxies } from './roles/gateway.js';
+import { tunnels } from './roles/lisp.js';
 import { State } from './state.js';
 import { VERSION } from './version.js';
 
@@ -176,7 +178,7 @@ async function main(argv: string[]): Promise<number> {
 
   try {
     // What a killed predecessor left would be in the way; a guard has taken care of it.
-    if (guard === undefined) await platform.clean();
+    if (guard === undefined && (tunnels(config) || proxies(config))) await platform.clean();
     await api.start(socket);
     await daemon.start();
   } catch (error) {

@@ -5,9 +5,9 @@
  *
  *   remote RLOCs   the best priority that has a usable one (RFC 9300 section 6.3: lower is preferred, 255 is never used)
  *   local RLOCs    likewise, this host's own
- *   pairing        each remote RLOC with a local RLOC of its own where there are enough; paths probed up before unknown
- *                  ones; never one that is down. With all else equal the n-th is paired with the n-th in order of address,
- *                  so that the outcome does not depend on who asked when; pairs in use stay as they are
+ *   pairing        each remote RLOC with a local RLOC of its own where there are enough; never over a path that is down.
+ *                  With all else equal the n-th is paired with the n-th in order of address, so that the outcome does not
+ *                  depend on which probe is answered first; pairs in use stay as they are
  *   order          up before unknown, then weight, then address: the first path is the one the connection opens on
  */
 import type { Mapping, Path, PathState } from '../lisp/mapping.js';
@@ -77,28 +77,36 @@ function pair(
   state: (local: string, remote: string) => PathState,
   keep: readonly Path[],
 ): Path[] {
-  const allowed = (local: LocalRloc, remote: LocalRloc, worst: PathState): boolean => {
-    if (addressFamily(local.address) !== addressFamily(remote.address)) return false;
-    const now = state(local.address, remote.address);
-    return now === 'up' || (now === 'unknown' && worst === 'unknown');
-  };
+  const sameFamily = (a: LocalRloc, b: LocalRloc): boolean =>
+    addressFamily(a.address) === addressFamily(b.address);
+  const between = (local: LocalRloc, remote: LocalRloc): PathState =>
+    sameFamily(local, remote) ? state(local.address, remote.address) : 'down';
   /** localOf[r] and remoteOf[l]: the matching so far. */
   const localOf = new Map<LocalRloc, LocalRloc>();
   const remoteOf = new Map<LocalRloc, LocalRloc>();
+  for (const path of keep) {
+    const remote = remotes.find(({ address }) => address === path.remote);
+    const local = locals.find(({ address }) => address === path.local);
+    if (remote === undefined || local === undefined || between(local, remote) === 'down') continue;
+    if (localOf.has(remote) || remoteOf.has(local)) continue;
+    localOf.set(remote, local);
+    remoteOf.set(local, remote);
+  }
   /** One augmenting path (Kuhn's algorithm): `remote` gets a local, others may have to move to another of theirs. */
-  const augment = (remote: LocalRloc, worst: PathState, seen: Set<LocalRloc>): boolean => {
-    const turn = remotes
-      .filter((r) => addressFamily(r.address) === addressFamily(remote.address))
-      .indexOf(remote);
-    const own = locals.filter((l) => addressFamily(l.address) === addressFamily(remote.address));
+  const augment = (remote: LocalRloc, seen: Set<LocalRloc>): boolean => {
+    const turn = remotes.filter((other) => sameFamily(other, remote)).indexOf(remote);
+    const own = locals.filter((local) => sameFamily(local, remote));
+    // Probing has begun with the mapping, so that 'unknown' is a matter of one round trip: it counts as usable. But a pair
+    // that works does not make way for one that only might.
+    const before = localOf.get(remote);
+    const works = before !== undefined && between(before, remote) === 'up';
     for (let i = 0; i < own.length; i++) {
       const local = own[(turn + i) % own.length]!;
-      if (seen.has(local) || !allowed(local, remote, worst)) continue;
+      const now = between(local, remote);
+      if (seen.has(local) || now === 'down' || (works && now !== 'up')) continue;
       seen.add(local);
       const holder = remoteOf.get(local);
-      // A pair that works does not make way for one that only might.
-      if (worst === 'unknown' && holder && state(local.address, holder.address) === 'up') continue;
-      if (holder === undefined || augment(holder, worst, seen)) {
+      if (holder === undefined || augment(holder, seen)) {
         localOf.set(remote, local);
         remoteOf.set(local, remote);
         return true;
@@ -106,31 +114,23 @@ function pair(
     }
     return false;
   };
-  for (const worst of ['up', 'unknown'] as const) {
-    for (const path of keep) {
-      const remote = remotes.find(({ address }) => address === path.remote);
-      const local = locals.find(({ address }) => address === path.local);
-      if (remote === undefined || local === undefined || !allowed(local, remote, worst)) continue;
-      if (localOf.has(remote) || remoteOf.has(local)) continue;
-      localOf.set(remote, local);
-      remoteOf.set(local, remote);
-    }
-    for (const remote of remotes) if (!localOf.has(remote)) augment(remote, worst, new Set());
-  }
+  for (const remote of remotes) if (!localOf.has(remote)) augment(remote, new Set());
   // More remote RLOCs than local ones: the local that carries least so far is shared. Where one pair of a remote RLOC is
   // known to be down, another one is used beside its neighbours only once it is known to work.
   const load = new Map<LocalRloc, number>([...localOf.values()].map((local) => [local, 1]));
   for (const remote of remotes) {
     if (localOf.has(remote)) continue;
-    const failed = locals.some((local) => state(local.address, remote.address) === 'down');
-    for (const worst of failed ? (['up'] as const) : (['up', 'unknown'] as const)) {
-      const usable = locals.filter((local) => allowed(local, remote, worst));
-      const least = usable.sort((a, b) => (load.get(a) ?? 0) - (load.get(b) ?? 0))[0];
-      if (least === undefined) continue;
-      localOf.set(remote, least);
-      load.set(least, (load.get(least) ?? 0) + 1);
-      break;
-    }
+    const failed = locals.some((local) => sameFamily(local, remote) && between(local, remote) === 'down');
+    const least = locals
+      .filter((local) => between(local, remote) === 'up' || (!failed && between(local, remote) === 'unknown'))
+      .sort(
+        (a, b) =>
+          Number(between(b, remote) === 'up') - Number(between(a, remote) === 'up') ||
+          (load.get(a) ?? 0) - (load.get(b) ?? 0),
+      )[0];
+    if (least === undefined) continue;
+    localOf.set(remote, least);
+    load.set(least, (load.get(least) ?? 0) + 1);
   }
   const rank = { up: 0, unknown: 1, down: 2 };
   return remotes

@@ -58,6 +58,14 @@ describe('plan', () => {
     );
   });
 
+  it('does not pair crosswise because the probes across were answered first', () => {
+    const early = states({ [`${L1}>${R2}`]: 'up', [`${L2}>${R1}`]: 'up' });
+    assert.deepEqual(keys(mapping(locator(R1), locator(R2)), LOCALS, early, FOUR), [
+      `${L1}>${R1}`,
+      `${L2}>${R2}`,
+    ]);
+  });
+
   it('never uses a path that is down, and pairs around it', () => {
     assert.deepEqual(
       keys(
@@ -114,7 +122,7 @@ describe('plan', () => {
     assert.deepEqual(keys(mapping(locator(R2)), LOCALS, states({}), FOUR, before), [`${L2}>${R2}`]);
     assert.deepEqual(keys(mapping(locator(R2)), LOCALS, states({}), FOUR), [`${L1}>${R2}`]);
     const up = states({ [`${L1}>${R2}`]: 'up' });
-    assert.deepEqual(keys(mapping(locator(R2)), LOCALS, up, FOUR, before), [`${L1}>${R2}`]);
+    assert.deepEqual(keys(mapping(locator(R2)), LOCALS, up, FOUR, before), [`${L2}>${R2}`]);
   });
 
   it('goes back to local RLOCs of their own when that is possible again', () => {
