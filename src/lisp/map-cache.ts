@@ -95,12 +95,18 @@ export class MapCache {
     return this.configured.match(iid, prefix) !== undefined;
   }
 
-  list(iid?: number): Mapping[] {
+  /** In no particular order: list() without its price. */
+  all(): Mapping[] {
     const configured = this.configured.values().map((slot) => MapCache.effective(slot)!);
-    const all = [...configured, ...this.learntEntries().map(({ mapping }) => mapping)];
-    return all
+    return [...configured, ...this.learntEntries().map(({ mapping }) => mapping)];
+  }
+
+  list(iid?: number): Mapping[] {
+    return this.all()
       .filter((mapping) => iid === undefined || mapping.iid === iid)
-      .sort((a, b) => a.iid - b.iid || comparePrefixes(a.eid, b.eid));
+      .map((mapping) => ({ mapping, prefix: parsePrefix(mapping.eid) }))
+      .sort((a, b) => a.mapping.iid - b.mapping.iid || comparePrefixes(a.prefix, b.prefix))
+      .map(({ mapping }) => mapping);
   }
 
   /** Takes a mapping from the mapping system. Returns false when a configured one speaks for its prefix. */

@@ -36,7 +36,7 @@ import {
   type ControlDatagram,
   type ControlEnvironment,
 } from './environment.js';
-import { addressFamily, bitAt, parsePrefix, prefixContains, prefixFromBytes, type Prefix } from './prefix.js';
+import { addressFamily, parsePrefix, prefixContains, prefixFromBytes, type Prefix } from './prefix.js';
 import { PrefixTable } from './prefix-table.js';
 import { Solicitor } from './soliciting.js';
 import { eidOf, isUsableRloc, sourceOf, toMappingRecord, type Eid } from './records.js';
@@ -532,18 +532,18 @@ export class MapServer {
 
   /** The shortest prefix around an EID that overlaps nothing registered or configured (and stays inside its site). */
   private negative(eid: Eid): MappingRecord {
-    const { iid, prefix } = eid;
-    let length = 0;
-    for (const other of this.registered.prefixes(iid, prefix.family))
-      length = Math.max(length, commonLength(other, prefix) + 1);
-    let configured = false;
-    for (const other of this.allowed.prefixes(iid, prefix.family)) {
-      const inSite = prefixContains(other, prefix);
-      configured ||= inSite;
-      length = Math.max(length, inSite ? other.length : commonLength(other, prefix) + 1);
-    }
+    const { iid } = eid;
+    // Of a question about a prefix, its first address: the rest may hold registrations.
+    const prefix = prefixFromBytes(eid.prefix.bytes, eid.prefix.bytes.length * 8);
+    const site = this.allowed.match(iid, prefix);
+    const length = Math.max(
+      site?.prefix.length ?? 0,
+      this.registered.longestShared(iid, prefix) + 1,
+      this.allowed.longestShared(iid, prefix) + 1,
+    );
+    const configured = site !== undefined;
     this.environment.counters.add('sent.negative-map-reply');
-    const hole = prefixFromBytes(prefix.bytes, Math.min(length, prefix.length));
+    const hole = prefixFromBytes(prefix.bytes, length);
     return toMappingRecord(
       { iid, prefix: hole },
       {
@@ -628,14 +628,6 @@ export class MapServer {
     if (preferred !== undefined && addressFamily(preferred) === family) return preferred;
     return this.options.addresses.find((address) => addressFamily(address) === family);
   }
-}
-
-/** How many leading bits two prefixes share. */
-function commonLength(a: Prefix, b: Prefix): number {
-  const limit = Math.min(a.length, b.length);
-  let length = 0;
-  while (length < limit && bitAt(a.bytes, length) === bitAt(b.bytes, length)) length++;
-  return length;
 }
 
 function explain(verdict: string, message: MapRegister, candidates: Site[]): string {

@@ -125,3 +125,16 @@ export function comparePrefixes(a: string | Prefix, b: string | Prefix): number 
 /** The bit of an address, 0 being the first on the wire. */
 export const bitAt = (bytes: Uint8Array, index: number): 0 | 1 =>
   (((bytes[index >> 3] ?? 0) >> (7 - (index & 7))) & 1) as 0 | 1;
+
+/** How many leading bits two prefixes share, at most the length of the shorter. */
+export function commonLength(
+  a: Pick<Prefix, 'bytes' | 'length'>,
+  b: Pick<Prefix, 'bytes' | 'length'>,
+): number {
+  const limit = Math.min(a.length, b.length);
+  for (let index = 0; index * 8 < limit; index++) {
+    const difference = a.bytes[index]! ^ b.bytes[index]!;
+    if (difference !== 0) return Math.min(limit, index * 8 + Math.clz32(difference) - 24);
+  }
+  return limit;
+}

@@ -172,7 +172,8 @@ export class Registrar {
     peer.waiting.clear();
     const nonces = this.sendRound(peer);
     if (nonces.length === 0) {
-      peer.detail = this.site.entries().length === 0 ? 'no EIDs to register' : peer.detail;
+      if (this.site.entries().every(({ moved }) => moved))
+        this.setState(peer, 'pending', 'no EIDs to register');
       return;
     }
     peer.waiting = new Set(nonces);

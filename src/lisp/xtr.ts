@@ -50,6 +50,8 @@ const MAX_IID = 0xffffff;
 /** Entries in use are asked for again when this share of their TTL has passed. */
 const REFRESH_AT = 0.85;
 const REFRESH_CHECK_MS = 5000;
+const SYNC_INTERVAL_MS = 100;
+const NOTE_USE_MS = 1000;
 /** Several SMRs for one mapping (one per RLOC of the sender, and repeated) are one question. */
 const SMR_QUIET_MS = 400;
 const MAX_RECORDS_ANSWERED = 32;
@@ -69,6 +71,8 @@ export class Xtr implements MappingSystem {
   private readonly pathListeners = new Set<(change: PathChange) => void>();
   private livePaths: Path[] = [];
   private syncScheduled = false;
+  private syncedAt = -Infinity;
+  private usedAt = -Infinity;
   private running = false;
   /** When a mapping was last asked for because of an SMR. */
   private readonly smrAnswered = new BoundedMap<string, { at: number; again?: () => void }>(1024);
@@ -93,7 +97,7 @@ export class Xtr implements MappingSystem {
     );
     this.solicitor = new Solicitor(environment, this.site, (iid) => this.cachedPeers(iid));
     this.timers = new Timers(environment.clock);
-    this.requestLimiter = new RateLimiter(environment.clock, 200, 400);
+    this.requestLimiter = new RateLimiter(environment.clock, 1000, 2000);
     this.strayLimiter = new RateLimiter(environment.clock, 1, 1);
   }
 
@@ -180,6 +184,8 @@ export class Xtr implements MappingSystem {
     const had = this.cache.learntFor(eid.iid, eid.prefix);
     if (had && had.mapping.locators.length > 0 && mappings.every(({ locators }) => locators.length === 0)) {
       // Gone. But a server that moves may be withdrawn in one place a moment before it is registered in the other.
+      // A mere refresh does not shorten what was promised: the entry lives out its time, and is asked for again.
+      if (!smrInvoked) return { status: 'found', mapping: had.mapping };
       const { clock } = this.environment;
       const vanishing = this.vanishing.get(eidKey(eid)) ?? { since: clock.now(), asking: false };
       if (clock.now() - vanishing.since < VANISHING_MS) {
@@ -474,20 +480,26 @@ export class Xtr implements MappingSystem {
     this.scheduleSync();
   }
 
+  /** At once after a rest, but in a storm of changes not for each of them. */
   private scheduleSync(): void {
     if (this.syncScheduled || !this.running) return;
     this.syncScheduled = true;
-    this.timers.start(() => {
-      this.syncScheduled = false;
-      this.syncPaths();
-    }, 0);
+    this.timers.start(
+      () => {
+        this.syncScheduled = false;
+        this.syncPaths();
+      },
+      this.syncedAt + SYNC_INTERVAL_MS - this.environment.clock.now(),
+    );
   }
 
   /** Paths are: each local RLOC with each remote locator of its family, and those with live traffic. */
   private syncPaths(): void {
     if (!this.running) return;
+    this.syncedAt = this.environment.clock.now();
     const wanted = new Map<string, WantedPath>();
-    for (const mapping of this.cache.list()) {
+    for (const mapping of this.cache.all()) {
+      if (mapping.locators.length === 0) continue;
       const eid: Eid = { iid: mapping.iid, prefix: parsePrefix(mapping.eid) };
       for (const { rloc, priority } of mapping.locators) {
         if (priority === 255 || this.site.isLocalRloc(rloc)) continue;
@@ -514,8 +526,10 @@ export class Xtr implements MappingSystem {
   }
 
   private noteUse(): void {
-    const live = new Set(this.livePaths.map(({ remote }) => remote));
     const now = this.environment.clock.now();
+    if (now - this.usedAt < NOTE_USE_MS) return;
+    this.usedAt = now;
+    const live = new Set(this.livePaths.map(({ remote }) => remote));
     for (const entry of this.cache.learntEntries())
       if (entry.mapping.locators.some(({ rloc }) => live.has(rloc))) entry.usedAt = now;
   }

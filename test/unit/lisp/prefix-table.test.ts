@@ -3,7 +3,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { prefixContains, prefixFromBytes, type Prefix } from '../../../src/lisp/prefix.js';
+import {
+  commonLength,
+  comparePrefixes,
+  prefixContains,
+  prefixFromBytes,
+  type Prefix,
+} from '../../../src/lisp/prefix.js';
 import { PrefixTable } from '../../../src/lisp/prefix-table.js';
 
 /** Few distinct bits, so that prefixes meet. */
@@ -40,7 +46,13 @@ describe('PrefixTable', () => {
             }
           }
           assert.equal(table.size, list.size);
-          assert.deepEqual([...table.values()].sort(), [...list.keys()].sort());
+          const sorted = [...list].sort(
+            ([, a], [, b]) => a.iid - b.iid || comparePrefixes(a.prefix, b.prefix),
+          );
+          assert.deepEqual(
+            table.values(),
+            sorted.map(([key]) => key),
+          );
           for (const { iid, prefix: asked } of questions) {
             const covering = [...list]
               .filter(([, entry]) => entry.iid === iid && prefixContains(entry.prefix, asked))
@@ -56,6 +68,16 @@ describe('PrefixTable', () => {
               .filter(([, entry]) => entry.iid === iid && prefixContains(asked, entry.prefix))
               .map(([key]) => key);
             assert.deepEqual(table.within(iid, asked).sort(), inside.sort());
+            const others = [...list.values()].filter(
+              (entry) =>
+                entry.iid === iid &&
+                entry.prefix.family === asked.family &&
+                !prefixContains(entry.prefix, asked),
+            );
+            assert.equal(
+              table.longestShared(iid, asked),
+              Math.max(-1, ...others.map((entry) => commonLength(entry.prefix, asked))),
+            );
           }
         },
       ),
