@@ -139,9 +139,9 @@ build_network() {
 	wait_for 10 jexec xa ping -6 -c 1 -t 1 2001:db8:b:2::1
 }
 
-# add_lisp: lisp0 on both xTRs, with routes for the other's EIDs.
+# add_lisp [XTR...]: lisp0 on both xTRs, with routes for the other's EIDs.
 add_lisp() {
-	for _x in xa xb; do
+	for _x in ${*:-xa xb}; do
 		jexec $_x ifconfig lisp create >/dev/null
 		if [ $_x = xa ]; then _own=1 _other=2; else _own=2 _other=1; fi
 		jexec $_x ifconfig lisp0 inet 198.18.$_own.2/32 up
@@ -149,9 +149,9 @@ add_lisp() {
 		jexec $_x route -q add -net 198.18.$_other.0/24 -iface lisp0
 		jexec $_x route -q -6 add -net 2001:db8:$_other::/64 -iface lisp0
 		jexec $_x $lisp eids 198.18.$_own.0/24 2001:db8:$_own::/64
+		if [ $_x = xa ]; then _net=1 _site=a; else _net=2 _site=b; fi
+		jexec $_x $lisp rlocs 203.0.1${_net}1.1 203.0.1${_net}2.1 2001:db8:$_site:1::1 2001:db8:$_site:2::1
 	done
-	jexec xa $lisp rlocs 203.0.111.1 203.0.112.1 2001:db8:a:1::1 2001:db8:a:2::1
-	jexec xb $lisp rlocs 203.0.121.1 203.0.122.1 2001:db8:b:1::1 2001:db8:b:2::1
 }
 
 # map_sites FAMILY [SHARES]: both sites' EIDs of either family, reached over RLOCs of this family (4, 6). SHARES: weights.
