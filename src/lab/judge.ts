@@ -53,8 +53,10 @@ export function judgeWire(
   const old = new Set(before.flows.map(({ inner }) => subflowKey(inner)));
   for (const [key, flows] of subflows) {
     const paths = new Set(flows.map(({ outer }) => [...outer].sort().join(' and ')));
-    if (paths.size > 1)
-      failures.push(`subflow ${key} used more than one pair of RLOCs: ${[...paths].join('; ')}`);
+    if (paths.size > 1) {
+      const used = flows.map(({ outer, packets }) => `${packets} packets ${outer.join(' -> ')}`);
+      failures.push(`subflow ${key} used more than one pair of RLOCs: ${used.join('; ')}`);
+    }
     for (const flow of flows) {
       const expected = [0, lab.site].map((site) =>
         addresses.rloc(lab.family, site as 0 | 1 | 2, flow.provider),
