@@ -28,7 +28,7 @@ import {
   type MapRegister,
   type MapRequest,
 } from './codec/messages.js';
-import { mappingRecord, type LocatorRecord, type MappingRecord } from './codec/record.js';
+import { type LocatorRecord, type MappingRecord } from './codec/record.js';
 import {
   BoundedMap,
   RateLimiter,
@@ -39,7 +39,7 @@ import {
 import { addressFamily, parsePrefix, prefixContains, prefixFromBytes, type Prefix } from './prefix.js';
 import { PrefixTable } from './prefix-table.js';
 import { Solicitor } from './soliciting.js';
-import { eidOf, isUsableRloc, sourceOf, toMappingRecord, type Eid } from './records.js';
+import { eidOf, isUsableRloc, sourceOf, toMappingRecord, withinSize, type Eid } from './records.js';
 
 export interface SiteOptions extends PresharedKey {
   name: string;
@@ -119,7 +119,6 @@ const MAX_NOTICES = 1024;
 const MAX_REJECTED = 64;
 const MAX_REGISTRATIONS = 100_000;
 const MAX_RECORDS_ANSWERED = 16;
-const MAX_REPLY = 1200;
 const SWEEP_MS = 5000;
 /** Of one ITR, at how many of its RLOCs it is told of changes. */
 const MAX_ITR_RLOCS_TOLD = 2;
@@ -517,17 +516,14 @@ export class MapServer {
           prefix.length > registration.prefix.length &&
           (prefix.length > asked.prefix.length || !prefixContains(prefix, asked.prefix)),
       );
-    const records: MappingRecord[] = [];
-    let size = 0;
-    for (const each of [registration, ...inside].slice(0, MAX_RECORDS_ANSWERED)) {
-      const record = { ...MapServer.merged(each)!, authoritative: false };
-      // L means 'local to the sender': not to us.
-      record.locators = record.locators.map((locator) => ({ ...locator, local: false, probed: false }));
-      size += mappingRecord.length(record);
-      if (records.length > 0 && size > MAX_REPLY) break;
-      records.push(record);
-    }
-    return records;
+    return withinSize(
+      [registration, ...inside].slice(0, MAX_RECORDS_ANSWERED).map((each) => {
+        const record = MapServer.merged(each)!;
+        // L means 'local to the sender': not to us.
+        const locators = record.locators.map((locator) => ({ ...locator, local: false, probed: false }));
+        return { ...record, locators, authoritative: false };
+      }),
+    );
   }
 
   /** The shortest prefix around an EID that overlaps nothing registered or configured (and stays inside its site). */

@@ -3,7 +3,7 @@
 /** Between records as they are on the wire and mappings as the program uses them. */
 import { inInstance, instanceOf, ipAddress, ipOf, type LispAddress } from './codec/address.js';
 import type { MapRequest } from './codec/messages.js';
-import type { EidRecord, LocatorRecord, MappingRecord } from './codec/record.js';
+import { mappingRecord, type EidRecord, type LocatorRecord, type MappingRecord } from './codec/record.js';
 import {
   MAPPING_ACTIONS,
   type Locator,
@@ -12,6 +12,8 @@ import {
   type MappingSource,
 } from './mapping.js';
 import { addressBytes, prefixFromBytes, type Prefix } from './prefix.js';
+
+const MAX_RECORDS_SIZE = 1200;
 
 /** An EID prefix with its instance-id. */
 export interface Eid {
@@ -52,6 +54,14 @@ export function sourceOf(request: MapRequest): Eid | undefined {
   const address =
     ipOf(request.sourceEid) ?? request.itrRlocs.map(ipOf).find((itrRloc) => itrRloc !== undefined);
   return address === undefined ? undefined : hostEid(instanceOf(request.sourceEid), address);
+}
+
+/** What fits one datagram on any path (RFC 8200's smallest MTU, less headers), the first record in any case. */
+export function withinSize(records: MappingRecord[]): MappingRecord[] {
+  let size = 0;
+  return records
+    .slice(0, 255)
+    .filter((record, index) => (size += mappingRecord.length(record)) <= MAX_RECORDS_SIZE || index === 0);
 }
 
 /** An address that packets can be sent to: not unspecified, loopback, multicast or broadcast. */

@@ -41,6 +41,7 @@ import {
   sourceOf,
   toMapping,
   toMappingRecord,
+  withinSize,
   type Eid,
 } from './records.js';
 import { Registrar, type ControlStore, type RegistrationStatus } from './registration.js';
@@ -54,7 +55,6 @@ const SYNC_INTERVAL_MS = 100;
 const NOTE_USE_MS = 1000;
 /** Several SMRs for one mapping (one per RLOC of the sender, and repeated) are one question. */
 const SMR_QUIET_MS = 400;
-const MAX_RECORDS_ANSWERED = 32;
 /** For how long, and how often, a mapping that is said to be gone is asked for again before that is believed. */
 const VANISHING_MS = 3000;
 const VANISHING_RETRY_MS = 1000;
@@ -396,7 +396,7 @@ export class Xtr implements MappingSystem {
         probe: request.probe,
         echoNonce: false,
         nonce: request.nonce,
-        records: records.slice(0, MAX_RECORDS_ANSWERED),
+        records: withinSize(records),
       }),
     });
   }

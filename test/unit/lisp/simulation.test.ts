@@ -372,6 +372,64 @@ describe('resolution', () => {
   });
 });
 
+describe('IPv6 and instances', () => {
+  /** EIDs and RLOCs of these families, and the EIDs in this instance. */
+  async function between(
+    eids: [string, string],
+    rlocs: [string[], string[]],
+    mapServer: string,
+    iid: number,
+  ) {
+    const network = new Network(11);
+    const site = (name: string, eid: string) => ({
+      ...siteOptions(name),
+      eids: [{ prefix: eid, iid, acceptMoreSpecifics: true }],
+    });
+    const sites = [site('one', eids[0]), site('two', eids[1])];
+    network.host('ms', [mapServer], { mapServer: { addresses: [mapServer], sites } });
+    const planes = sites.map((each, index) => {
+      const options = xtrOptions(each, rlocs[index]!, [eids[index]!], { iid, mapResolvers: [mapServer] });
+      options.database = options.database.map((entry) => ({ ...entry, iid }));
+      options.mapServers = options.mapServers.map((server) => ({ ...server, address: mapServer }));
+      return network.host(each.name, rlocs[index]!, { xtr: options });
+    });
+    await until(network, () => planes.every(registered), 1000);
+    return { network, one: planes[0]!, two: planes[1]! };
+  }
+  const v4: [string[], string[]] = [['203.0.113.2'], ['203.0.123.2', '203.0.124.2']];
+  const v6: [string[], string[]] = [['2001:db8:f:1::2'], ['2001:db8:f:2::2', '2001:db8:f:3::2']];
+
+  for (const [name, eids, rlocs, mapServer, iid] of [
+    ['IPv6 in IPv6', ['2001:db8:1::/48', '2001:db8:2::/48'], v6, '2001:db8:a::10', 0],
+    ['IPv6 in IPv4', ['2001:db8:1::/48', '2001:db8:2::/48'], v4, MAP_SERVER, 0],
+    ['IPv4 in IPv6', ['192.0.2.0/28', '198.18.1.0/24'], v6, '2001:db8:a::10', 0],
+    ['IPv6 in IPv6, in an instance', ['2001:db8:1::/48', '2001:db8:2::/48'], v6, '2001:db8:a::10', 4711],
+    ['IPv4 in IPv4, in an instance', ['192.0.2.0/28', '198.18.1.0/24'], v4, MAP_SERVER, 0xffffff],
+  ] as [string, [string, string], [string[], string[]], string, number][]) {
+    it(`${name}: registers, resolves, probes and follows a change`, async () => {
+      const { network, one, two } = await between(eids, rlocs, mapServer, iid);
+      const server = `${eids[1].split('/')[0]!.replace(/0$/, '')}9`;
+      const answer = one.xtr!.resolve(server);
+      await network.clock.advance(100);
+      assert.equal((await answer).status, 'found');
+      assert.deepEqual(rlocsOf(one, server), rlocs[1]);
+      assert.equal(one.xtr!.lookup(server)?.iid, iid);
+      if (iid !== 0) assert.equal(one.xtr!.lookup(server, 0), undefined);
+      await until(
+        network,
+        () => one.xtr!.paths().length === 2 && one.xtr!.paths().every(({ state }) => state === 'up'),
+        2000,
+      );
+      two.xtr!.setLocalRlocState(rlocs[1][1]!, false);
+      await until(
+        network,
+        () => one.xtr!.lookup(server)?.locators.find(({ rloc }) => rloc === rlocs[1][1])?.reachable === false,
+        1000,
+      );
+    });
+  }
+});
+
 describe('a server that moves', () => {
   for (const loss of [0, 0.2]) {
     it(`to another site: the gateway follows (loss ${loss})`, async () => {
