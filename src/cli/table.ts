@@ -33,9 +33,9 @@ export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]
 
 /** 'name  value' lines; entries without a value are left out. */
 export function properties(
-  entries: readonly (readonly [name: string, value: string | number | undefined])[],
+  entries: readonly (readonly [name: string, value: string | number | false | undefined])[],
 ): string {
-  const shown = entries.filter(([, value]) => value !== undefined && value !== '');
+  const shown = entries.filter(([, value]) => value !== undefined && value !== '' && value !== false);
   const width = Math.max(...shown.map(([name]) => name.length));
   return shown.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}`).join('\n');
 }

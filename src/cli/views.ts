@@ -34,21 +34,28 @@ export function statusView(now: Status, before?: Before<Status>): string {
   const down = perSecond(now.bytes.down, before?.value.bytes.down, before?.elapsedMs ?? 0);
   const known = paths.up + paths.down + paths.unknown;
   const drops = Object.entries(plane?.drops ?? {}).filter(([, count]) => count > 0);
+  // A map-server neither proxies nor forwards; what would only be zeros is left out.
+  const proxies = now.roles.some((role) => role === 'access' || role === 'data-centre');
+  const forwards = proxies || now.roles.includes('xtr');
   const blocks = [
     properties([
       ['amptcpd', `${now.version}, ${now.state}, pid ${now.pid}, on ${now.platform}`],
       ['roles', now.roles.join(', ')],
       ['configuration', now.configFile],
       ['up for', duration(now.uptimeSeconds * 1000)],
-      ['intercepting', now.intercepting ? 'yes' : 'no'],
+      ['intercepting', proxies ? (now.intercepting ? 'yes' : 'no') : undefined],
       [
         'connections',
-        `${connections.active} active, ${connections.held} held, ${connections.total} since start ` +
-          `(${connections.direct} direct, ${connections.failed} failed)`,
+        proxies &&
+          `${connections.active} active, ${connections.held} held, ${connections.total} since start ` +
+            `(${connections.direct} direct, ${connections.failed} failed)`,
       ],
-      ['to servers', `${octets(now.bytes.up)}${up === undefined ? '' : `, ${rate(up)}`}`],
-      ['to clients', `${octets(now.bytes.down)}${down === undefined ? '' : `, ${rate(down)}`}`],
-      ['paths', known === 0 ? 'none' : `${paths.up} up, ${paths.down} down, ${paths.unknown} unknown`],
+      ['to servers', proxies && `${octets(now.bytes.up)}${up === undefined ? '' : `, ${rate(up)}`}`],
+      ['to clients', proxies && `${octets(now.bytes.down)}${down === undefined ? '' : `, ${rate(down)}`}`],
+      [
+        'paths',
+        forwards && (known === 0 ? 'none' : `${paths.up} up, ${paths.down} down, ${paths.unknown} unknown`),
+      ],
       [
         'data plane',
         plane &&

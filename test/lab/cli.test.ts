@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/** Every command of `amptcp` against the lab's daemons at work. */
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { PORTS, type DaemonHost } from '../../src/lab/configs.js';
+import { waitFor } from '../../src/lab/process.js';
+import { addresses } from '../../src/lab/topology.js';
+import { amptcp } from '../unit/cli/harness.js';
+import { connection, established, sharedLab, skip, type Connection } from './support.js';
+
+const EID = '198.18.1.0/24';
+const SERVER = addresses.server(4);
+const remote = (index: number): string => addresses.rloc(4, 1, index);
+const local = (index: number): string => addresses.rloc(4, 0, index);
+
+describe('amptcp', { skip }, () => {
+  const lab = sharedLab({ rlocs: 2, rateMbps: 60 });
+  const ask = (host: DaemonHost, ...argv: string[]) => amptcp(...argv, '--socket', lab().socket(host));
+  const json = async (...argv: string[]) => {
+    const { exit, stdout } = await ask('gateway', ...argv, '--json');
+    return { exit, value: JSON.parse(stdout) };
+  };
+  /** A command that is expected to do what it is told. */
+  const text = async (host: DaemonHost, ...argv: string[]): Promise<string> => {
+    const { exit, stdout, stderr } = await ask(host, ...argv);
+    assert.deepEqual([exit, stderr], [0, ''], argv.join(' '));
+    return stdout;
+  };
+  const refused = async (exit: number, message: RegExp, ...argv: string[]): Promise<void> => {
+    const result = await ask('gateway', ...argv);
+    assert.deepEqual([result.exit, result.stdout], [exit, ''], argv.join(' '));
+    assert.match(result.stderr, message);
+  };
+
+  it('status, of each role', async () => {
+    const gateway = await text('gateway', 'status');
+    assert.match(gateway, /^amptcpd +\d+\.\d+\.\d+, running, pid \d+, on linux\nroles +access\n/);
+    assert.match(gateway, new RegExp(`^${local(1)} +up1 +1 +50$`, 'm'));
+    assert.match(await text('dc1', 'status'), /^roles +xtr$/m);
+    assert.match(await text('map', 'status'), /^roles +map-server$/m);
+    const { value } = await json('status');
+    assert.equal(value.state, 'running');
+  });
+
+  it('mapping lookup asks the mapping system, and then the map-cache', async () => {
+    await text('gateway', 'mapping', 'flush');
+    const first = await json('mapping', 'lookup', SERVER);
+    assert.deepEqual(
+      [first.exit, first.value.asked, first.value.status, first.value.mapping.eid],
+      [0, true, 'found', EID],
+    );
+    assert.match(await text('gateway', 'mapping', 'lookup', SERVER), /^Answered from the map-cache\./);
+    assert.match(
+      await text('gateway', 'mapping', 'list'),
+      new RegExp(`^ +0 +${EID} +${remote(1)} .*map-reply`, 'm'),
+    );
+    const none = await json('mapping', 'lookup', '10.99.0.1');
+    assert.deepEqual([none.exit, none.value.status], [0, 'negative']);
+  });
+
+  it('mapping add, show, remove', async () => {
+    await text('gateway', 'mapping', 'add', '10.98.0.0/16', `${remote(1)},1,70`, `${remote(2)},1,30`);
+    assert.match(await text('gateway', 'mapping', 'show', '10.98.0.0/16'), /^source +cli$/m);
+    await text('gateway', 'mapping', 'remove', '10.98.0.0/16');
+    await refused(5, /There is no mapping for 10\.98\.0\.0\/16/, 'mapping', 'show', '10.98.0.0/16');
+    await refused(5, /There is no mapping/, 'mapping', 'remove', '10.98.0.0/16');
+    await refused(2, /is no IP prefix/, 'mapping', 'add', 'nonsense', remote(1));
+  });
+
+  it('registration list', async () => {
+    const shown = await text('map', 'registration', 'list');
+    assert.match(shown, new RegExp(`${EID} +registered +${remote(1)}, ${remote(2)}`));
+    await refused(6, /map-server/, 'registration', 'list');
+  });
+
+  it('path probe, path list', async () => {
+    await text('gateway', 'mapping', 'lookup', SERVER);
+    assert.match(
+      await text('gateway', 'path', 'probe', remote(2)),
+      new RegExp(`^${local(1)} +${remote(2)} +up `, 'm'),
+    );
+    assert.match(await text('gateway', 'path', 'list'), new RegExp(`^${local(2)} +${remote(2)} +up `, 'm'));
+    await refused(5, /No path leads to 192\.0\.2\.99/, 'path', 'probe', '192.0.2.99');
+  });
+
+  it('doctor, of the way to a server with MPTCP, one without, and none', async () => {
+    const good = await ask('gateway', 'doctor', '--path', `${SERVER}:${PORTS.http}`);
+    assert.equal(good.exit, 0, good.stdout + good.stderr);
+    assert.match(good.stdout, /^ok +mptcp +the server answers with MPTCP$/m);
+    const plain = await ask('gateway', 'doctor', '--path', `${SERVER}:${PORTS.plain}`);
+    assert.equal(plain.exit, 7);
+    assert.match(plain.stdout, /^FAIL +mptcp .*plain TCP$/m);
+    const nobody = await ask('gateway', 'doctor', '--path', `${SERVER}:${PORTS.closed}`);
+    assert.match(nobody.stdout, /^FAIL +mptcp .*ECONNREFUSED$/m);
+  });
+
+  it('connection and subflow, of a download that runs', async () => {
+    const ended = lab()
+      .transfer({ direction: 'down', bytes: 500_000_000, curl: ['--limit-rate', '2M'] })
+      .then(
+        () => 'came to its end',
+        () => 'was reset',
+      );
+    const { id } = await connection(lab(), PORTS.http, (found) => established(found) === 2);
+    const number = String(id);
+    const subflows = async (): Promise<Connection['subflows']> =>
+      (await json('subflow', 'list', number)).value.subflows.filter(
+        ({ state }: { state: string }) => state === 'established',
+      );
+
+    assert.match(
+      await text('gateway', 'connection', 'list'),
+      new RegExp(`^ *${number} .* established +mptcp +2 `, 'm'),
+    );
+    const shown = await text('gateway', 'connection', 'show', number);
+    for (const index of [1, 2]) {
+      assert.match(shown, new RegExp(` ${local(index)} +${remote(index)} +established `), shown);
+    }
+
+    const second = (await subflows()).find(({ path }) => path?.remote === remote(2));
+    assert.ok(second);
+    await text('gateway', 'subflow', 'remove', number, String(second.id));
+    await waitFor('one subflow to be left', async () => (await subflows()).length === 1, 5000);
+    await refused(5, /no subflow 99/, 'subflow', 'remove', number, '99');
+    await refused(2, /is no RLOC of/, 'subflow', 'add', number, '192.0.2.99');
+    await text('gateway', 'subflow', 'add', number, remote(2), '--local', local(2));
+    await waitFor('the subflow to be back', async () => (await subflows()).length === 2, 5000);
+    await refused(6, /on that path already/, 'subflow', 'add', number, remote(2), '--local', local(2));
+
+    assert.match(await text('gateway', 'connection', 'kill', number), /^Reset connection/);
+    assert.equal(await ended, 'was reset');
+    await waitFor(
+      'the connection to be gone',
+      async () => (await json('connection', 'show', number)).exit === 5,
+      5000,
+    );
+    await refused(5, /There is no connection/, 'connection', 'kill', number);
+  });
+
+  it('bypass list', async () => {
+    assert.equal((await json('bypass', 'list')).exit, 0);
+  });
+
+  it('config show and reload; a file with an error changes nothing', async () => {
+    const file = lab().configPath('gateway');
+    const good = readFileSync(file, 'utf8');
+    assert.equal(await text('gateway', 'config', 'reload'), 'Nothing has changed.\n');
+    const before = await json('config', 'show');
+    writeFileSync(file, good.replace('weight = 50', 'weight = 500'));
+    try {
+      const result = await ask('gateway', 'config', 'reload');
+      assert.equal(result.exit, 7);
+      assert.match(
+        result.stderr,
+        /nothing was changed:\n {2}line \d+, rloc\[0\]\.weight: expected an integer from 0 to 100/,
+      );
+      assert.equal((await amptcp('config', 'check', file)).exit, 7);
+    } finally {
+      writeFileSync(file, good);
+    }
+    assert.deepEqual((await json('config', 'show')).value.config, before.value.config);
+    assert.doesNotMatch(await text('gateway', 'config', 'show'), /three may keep a secret/);
+  });
+
+  it('a daemon that is gone is said to be gone', async () => {
+    await lab().stopDaemon('gateway');
+    await refused(3, /The daemon is not running/, 'status');
+  });
+});
