@@ -6,11 +6,12 @@
  */
 import { createInterface } from 'node:readline';
 import type { Mapping } from '../../src/lisp/mapping.js';
-import type { PathCounters, PlaneOptions, PlaneStats } from '../../src/platform/platform.js';
+import type { HostOptions, PathCounters, PlaneOptions, PlaneStats } from '../../src/platform/platform.js';
 import { selectPlatform } from '../../src/platform/select.js';
 
 export interface PlaneSite {
   plane: 'user' | 'kernel';
+  rlocs: HostOptions['rlocs'];
   options: PlaneOptions;
   mappings: { eid: string; rlocs: string[] }[];
 }
@@ -29,6 +30,7 @@ const platform = await selectPlatform({
   warn: (message) => process.stderr.write(`${message}\n`),
 });
 const { plane } = platform;
+await platform.configure?.({ rlocs: site.rlocs, localPrefixes: [] });
 await plane.start(site.options, () => undefined);
 for (const { eid, rlocs } of site.mappings) {
   const mapping: Mapping = {
@@ -42,18 +44,25 @@ for (const { eid, rlocs } of site.mappings) {
   plane.setMapping(mapping);
 }
 process.stdout.write('ready\n');
-for await (const _line of createInterface({ input: process.stdin })) {
+createInterface({ input: process.stdin })
+  .on('line', answer)
+  .on('close', () => void end());
+
+function answer(): void {
   const programs = (
     plane as { programCounters?: () => Record<string, number> | undefined }
   ).programCounters?.();
-  const answer: PlaneAnswer = {
+  const told: PlaneAnswer = {
     kind: plane.kind,
     stats: plane.stats(),
     paths: plane.paths(),
     ...(programs && { programs }),
   };
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
+  process.stdout.write(`${JSON.stringify(told)}\n`);
 }
-await plane.stop();
-await platform.close?.();
-process.exit(0);
+
+async function end(): Promise<void> {
+  await plane.stop();
+  await platform.close?.();
+  process.exit(0);
+}

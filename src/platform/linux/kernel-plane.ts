@@ -301,7 +301,8 @@ class FastPath {
   }
 
   run(device: string, options: PlaneOptions): void {
-    const index = Number(readFileSync(`/sys/class/net/${device}/ifindex`, 'latin1'));
+    const index = this.native.index(device);
+    if (index === 0) throw new PlatformError(`the device ${device} is not there`, 'ENODEV');
     this.#device = index;
     this.native.openRing(this.#maps.lisp_events, EVENT_RING, (records) => this.#onRecords(records));
     this.#ringOpen = true;

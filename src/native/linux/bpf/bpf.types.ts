@@ -34,6 +34,8 @@ export interface NativeBpf {
   route(local: Uint8Array, remote: Uint8Array): NativeRoute | undefined;
   /** The device that has an address. */
   owner(address: Uint8Array): NativeRoute | undefined;
+  /** A device's index in this network namespace, 0 without one. /sys may show another namespace's devices. */
+  index(device: string): number;
   openRing(map: number, size: number, onRecords: (records: Buffer[]) => void): void;
   closeRing(): void;
 }

@@ -3,6 +3,7 @@
 #include "bpf_binding.h"
 
 #include <cerrno>
+#include <net/if.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -132,6 +133,13 @@ Napi::Value Owner(const Napi::CallbackInfo &info)
 	return RouteToObject(info.Env(), code, route);
 }
 
+/* 0: no such device. */
+Napi::Value Index(const Napi::CallbackInfo &info)
+{
+	std::string name = info[0].As<Napi::String>();
+	return Napi::Number::New(info.Env(), if_nametoindex(name.c_str()));
+}
+
 /* The events' ring, read by a thread: one a process, as there is one plane. */
 using Record = std::vector<uint8_t>;
 
@@ -222,6 +230,7 @@ void InitBpf(Napi::Env env, Napi::Object exports)
 	part.Set("attach", Napi::Function::New(env, Attach));
 	part.Set("route", Napi::Function::New(env, Route));
 	part.Set("owner", Napi::Function::New(env, Owner));
+	part.Set("index", Napi::Function::New(env, Index));
 	part.Set("openRing", Napi::Function::New(env, OpenRing));
 	part.Set("closeRing", Napi::Function::New(env, CloseRing));
 	exports.Set("bpf", part);

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * npm run bench: the paper's Figure 3 in one run, on the lab, unshaped.
+ *
+ *   npm run bench -- [--seconds N] [--runs N] [--modes nat,proxy,...] [--streams 1,8] [--no-extras] [--json] [--out FOLDER]
+ *
+ * All modes stand at once and their runs are interleaved, so that drift of the machine cancels; medians are compared.
+ * results.json, the table and figure3.svg go to FOLDER (dist/bench).
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { missing } from '../../src/lab/requirements.js';
+import {
+  HOPS,
+  MODES,
+  type Direction,
+  type HopName,
+  type ModeName,
+  type Setting,
+  measure,
+  setUp,
+  setUpHops,
+} from './modes.js';
+import { extras, type ExtraName, EXTRAS } from './extras.js';
+import { json, picture, summarize, table, type Extras, type Sample } from './report.js';
+
+export interface BenchOptions {
+  seconds: number;
+  runs: number;
+  modes: ModeName[];
+  streams: number[];
+  extras: ExtraName[];
+  onStep(text: string): void;
+}
+
+export async function bench(options: BenchOptions): Promise<ReturnType<typeof summarize>> {
+  const settings = new Map<ModeName | HopName, Setting>();
+  const notAvailable: Record<string, string> = {};
+  const samples: Sample[] = [];
+  const limits: string[] = [];
+  try {
+    for (const mode of options.modes) {
+      options.onStep(`setting up ${mode}`);
+      try {
+        settings.set(mode, await setUp(mode));
+      } catch (error) {
+        notAvailable[mode] = (error as Error).message.trim().split('\n').at(-1)!.slice(0, 200);
+        options.onStep(`${mode} is not available: ${(error as Error).message}`);
+      }
+    }
+    options.onStep('setting up single hops');
+    for (const [name, setting] of Object.entries(await setUpHops())) settings.set(name as HopName, setting);
+    for (let run = 1; run <= options.runs; run++)
+      for (const streams of options.streams)
+        for (const direction of ['up', 'down'] satisfies Direction[])
+          for (const [mode, setting] of settings) {
+            // The ceiling is made of single streams.
+            if (streams !== 1 && (HOPS as readonly string[]).includes(mode)) continue;
+            await sample(mode, setting, direction, streams, run);
+          }
+    const more: Extras = {};
+    for (const name of options.extras) {
+      options.onStep(`measuring ${name}`);
+      try {
+        Object.assign(more, await extras[name](settings, limits));
+      } catch (error) {
+        notAvailable[name] = (error as Error).message.trim().split('\n')[0]!.slice(0, 200);
+        options.onStep(`${name}: ${(error as Error).message}`);
+      }
+    }
+    return summarize(samples, more, notAvailable, limits);
+  } finally {
+    await Promise.all([...new Set([...settings.values()].map(({ lab }) => lab))].map((lab) => lab.close()));
+  }
+
+  async function sample(
+    mode: ModeName | HopName,
+    setting: Setting,
+    direction: Direction,
+    streams: number,
+    run: number,
+  ): Promise<void> {
+    try {
+      const measured = await measure(setting, direction, streams, options.seconds);
+      samples.push({ mode, direction, streams, ...measured });
+      options.onStep(
+        `run ${run}/${options.runs}  ${mode.padEnd(10)} ${direction.padEnd(4)} x${streams}  ${measured.gbps.toFixed(2)} Gbit/s`,
+      );
+    } catch (error) {
+      // One run that fails is a finding, not the end of the measurement.
+      options.onStep(
+        `run ${run}/${options.runs}  ${mode} ${direction} x${streams}: ${(error as Error).message}`,
+      );
+      notAvailable[`${mode} ${direction} x${streams} run ${run}`] = (error as Error).message.slice(0, 200);
+    }
+  }
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: 'string', default: '4' },
+      runs: { type: 'string', default: '3' },
+      modes: { type: 'string', default: MODES.join(',') },
+      streams: { type: 'string', default: '1,8' },
+      extras: { type: 'string', default: EXTRAS.join(',') },
+      json: { type: 'boolean', default: false },
+      out: { type: 'string', default: fileURLToPath(new URL('../../bench', import.meta.url)) },
+    },
+  });
+  const list = (text: string): string[] => text.split(',').filter((part) => part !== '');
+  const unknown = list(values.modes).filter((mode) => !(MODES as readonly string[]).includes(mode));
+  const wrong = list(values.extras).filter((name) => !(EXTRAS as readonly string[]).includes(name));
+  const seconds = Number(values.seconds);
+  const runs = Number(values.runs);
+  const streams = list(values.streams).map(Number);
+  if (
+    unknown.length > 0 ||
+    wrong.length > 0 ||
+    ![seconds, runs, ...streams].every((value) => Number.isInteger(value) && value > 0)
+  ) {
+    process.stderr.write(
+      `usage: npm run bench -- [--seconds N] [--runs N] [--modes ${MODES.join(',')}] [--streams 1,8] [--extras ${EXTRAS.join(',')}] [--json] [--out FOLDER]\n`,
+    );
+    return 2;
+  }
+  const problems = await missing();
+  if (problems.length > 0) {
+    for (const { name, detail } of problems) process.stderr.write(`bench: ${name}: ${detail}\n`);
+    return 1;
+  }
+  const results = await bench({
+    seconds,
+    runs,
+    streams,
+    modes: list(values.modes) as ModeName[],
+    extras: list(values.extras) as ExtraName[],
+    onStep: (text) => process.stderr.write(`${text}\n`),
+  });
+  mkdirSync(values.out, { recursive: true });
+  writeFileSync(join(values.out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
+  writeFileSync(join(values.out, 'figure3.svg'), picture(results));
+  process.stdout.write(values.json ? `${json(results)}\n` : table(results));
+  if (!values.json) process.stderr.write(`results.json and figure3.svg are in ${values.out}\n`);
+  return 0;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main();
