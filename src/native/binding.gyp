@@ -32,7 +32,10 @@
             'linux/bpf/bpf_object.c', 'linux/bpf/bpf_route.c', 'linux/bpf/bpf_binding.cc',
           ],
         }],
-        ['OS=="freebsd"', { 'sources': [] }],
+        ['OS=="freebsd"', {
+          'include_dirs': ['../../kmod/lisp', 'freebsd'],
+          'sources': ['common/errno_name.c', 'freebsd/lispctl.c', 'freebsd/lisp_binding.cc'],
+        }],
       ],
     },
   ],

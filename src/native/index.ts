@@ -6,6 +6,7 @@
  */
 import { createRequire } from 'node:module';
 import type { NativePlanePart } from './common/plane.types.js';
+import type { NativeLispPart } from './freebsd/lisp.types.js';
 import type { NativeBpf } from './linux/bpf/bpf.types.js';
 import type { NativeDescriptors, NativeListener, NativeMptcp, NativeRelay } from './linux/sockets.types.js';
 
@@ -13,6 +14,8 @@ import type { NativeDescriptors, NativeListener, NativeMptcp, NativeRelay } from
 export interface Native {
   // Portable: the LISP core, in-process or on a TUN device
   plane?: NativePlanePart;
+  // FreeBSD, LISP inside the kernel
+  lisp?: NativeLispPart;
   // Linux sockets
   descriptors?: NativeDescriptors;
   listener?: NativeListener;

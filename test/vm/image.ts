@@ -16,7 +16,10 @@ export class StepError extends Error {
 
 function run(step: string, command: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command, args, {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let output = '';
     const collect = (chunk: Buffer): void => {
       output += chunk.toString('utf8');
@@ -120,7 +123,13 @@ export async function prepare(
   mkdirSync(directory, { recursive: true });
   const module = await buildModule(abi, 'lisp', environment, tools, join(temporary, 'obj-lisp'));
   copyFileSync(module, join(directory, 'lisp.ko'));
-  const chop = await buildModule(join(guest, 'chop'), 'chop', environment, tools, join(temporary, 'obj-chop'));
+  const chop = await buildModule(
+    join(guest, 'chop'),
+    'chop',
+    environment,
+    tools,
+    join(temporary, 'obj-chop'),
+  );
   copyFileSync(chop, join(directory, 'chop.ko'));
   const control = join(library, 'lispctl.c');
   const includes = [abi, library];
@@ -129,6 +138,7 @@ export async function prepare(
   await build('flow', [join(programs, 'flow.c')], ['md']);
   await build('lisp', [join(programs, 'lisp.c'), control], []);
   await build('fuzz', [join(programs, 'fuzz.c')], []);
+  await build('cost', [join(programs, 'cost.c')], []);
   await build('inject', [join(programs, 'inject.c')], []);
   for (const name of readdirSync(guest)) {
     if (name === 'rc' || name.endsWith('.sh')) {
@@ -140,7 +150,18 @@ export async function prepare(
     await packImage(environment.target.root, directory, image, tools);
   } else {
     await run('packing the test image', tools.xorriso, [
-      ...['-as', 'mkisofs', '-quiet', '-R', '-V', 'AMPTCP', '-o', image, '-graft-points', `/amptcp=${directory}`],
+      ...[
+        '-as',
+        'mkisofs',
+        '-quiet',
+        '-R',
+        '-V',
+        'AMPTCP',
+        '-o',
+        image,
+        '-graft-points',
+        `/amptcp=${directory}`,
+      ],
     ]);
   }
   return { directory, image };

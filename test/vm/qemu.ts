@@ -148,7 +148,12 @@ export function machine(options: MachineOptions): string[] {
     ...['-cpu', 'max', '-m', String(options.memoryMb), '-smp', String(options.cpus)],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-serial', 'stdio'],
     ...['-kernel', options.kernel],
-    ...['-append', Object.entries(kenv).map(([name, value]) => `${name}=${value}`).join(' ')],
+    ...[
+      '-append',
+      Object.entries(kenv)
+        .map(([name, value]) => `${name}=${value}`)
+        .join(' '),
+    ],
     ...['-drive', `id=root,file=${options.image},format=raw,if=none,readonly=on`],
     ...['-device', 'virtio-blk-device,drive=root'],
     ...(options.devices ?? []),

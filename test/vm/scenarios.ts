@@ -35,7 +35,10 @@ export interface Scenario {
 }
 
 /** Two emulated processors keep time only when told that their cycle counters agree. */
-const TWO_CPUS = { cpus: 2, kenv: { 'kern.timecounter.smp_tsc': '1', 'kern.timecounter.invariant_tsc': '1' } };
+const TWO_CPUS = {
+  cpus: 2,
+  kenv: { 'kern.timecounter.smp_tsc': '1', 'kern.timecounter.invariant_tsc': '1' },
+};
 
 export const scenarios: Scenario[] = [
   {
@@ -45,7 +48,13 @@ export const scenarios: Scenario[] = [
     timeoutMs: 1_800_000,
     ...TWO_CPUS,
   },
-  { name: 'mtu', title: 'a path whose MTU falls in mid-transfer', debug: true, timeoutMs: 1_800_000, ...TWO_CPUS },
+  {
+    name: 'mtu',
+    title: 'a path whose MTU falls in mid-transfer',
+    debug: true,
+    timeoutMs: 1_800_000,
+    ...TWO_CPUS,
+  },
   {
     name: 'fuzz',
     title: 'ioctls and packets nobody should send',
@@ -54,5 +63,19 @@ export const scenarios: Scenario[] = [
     ...TWO_CPUS,
   },
   { name: 'scale', title: '100,000 mappings', debug: true, timeoutMs: 1_800_000, memoryMb: 2048 },
-  { name: 'reload', title: 'load and unload, idle and under traffic', debug: true, timeoutMs: 1_800_000, ...TWO_CPUS },
+  {
+    name: 'cost',
+    title: 'instructions a packet, forwarded and encapsulated',
+    debug: false,
+    timeoutMs: 1_800_000,
+    icount: 0,
+    kenv: { 'amptcp.unit': 'instructions' },
+  },
+  {
+    name: 'reload',
+    title: 'load and unload, idle and under traffic',
+    debug: true,
+    timeoutMs: 1_800_000,
+    ...TWO_CPUS,
+  },
 ];

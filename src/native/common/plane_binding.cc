@@ -4,6 +4,7 @@
 #include "plane_binding.h"
 
 #include <arpa/inet.h>
+#include <sys/socket.h>
 
 #include <string>
 #include <vector>

@@ -7,6 +7,7 @@
  *	flow send [-s source] [-p port] [-n octets] [-r octets/s] [-t seconds] <address> <port>
  *	flow udp [-s source] <address> <port> <count>	one datagram from each of `count` ports
  *	flow blast [-s source] [-l octets] [-t seconds] <address> <port>	UDP as fast as it goes
+ *	flow trickle [-l octets] <address> <port> <count>	that many UDP datagrams from 16 ports, none lost to a full queue
  *	flow sink <address> <port> <seconds>		counts UDP datagrams
  *
  * `send` writes `octets` pseudo-random octets and reads as many of another sequence, both at once. Each side takes a
@@ -333,6 +334,29 @@ blast(const char *source, int length, int seconds, const char *address, const ch
 }
 
 static int
+trickle(int length, const char *address, const char *port, int count)
+{
+	struct addrinfo *ai = resolve(address, port, SOCK_DGRAM);
+	static char data[65536];
+	int i, s[16];
+
+	for (i = 0; i < 16; i++) {
+		s[i] = socket(ai->ai_family, SOCK_DGRAM, 0);
+		if (s[i] == -1 || connect(s[i], ai->ai_addr, ai->ai_addrlen) == -1)
+			err(2, "connect");
+	}
+	for (i = 0; i < count; i++) {
+		if (send(s[i % 16], data, (size_t)length, 0) != length)
+			usleep(500);
+		/* Lets the receiving thread have the processor. */
+		if (i % 32 == 31)
+			usleep(500);
+	}
+	printf("sent %d\n", count);
+	return (0);
+}
+
+static int
 sink(const char *address, const char *port, int seconds)
 {
 	struct addrinfo *ai = resolve(address, port, SOCK_DGRAM);
@@ -400,6 +424,8 @@ main(int argc, char **argv)
 		return (udp(source, argv[0], argv[1], atoi(argv[2])));
 	if (strcmp(mode, "blast") == 0 && argc == 2)
 		return (blast(source, length, seconds, argv[0], argv[1]));
+	if (strcmp(mode, "trickle") == 0 && argc == 3)
+		return (trickle(length, argv[0], argv[1], atoi(argv[2])));
 	if (strcmp(mode, "sink") == 0 && argc == 3)
 		return (sink(argv[0], argv[1], atoi(argv[2])));
 	errx(2, "usage");

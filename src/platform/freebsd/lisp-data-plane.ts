@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * The LISP data plane in the FreeBSD kernel: lisp(4).
+ *
+ *   sockets, forwarded packets -> routes -> lisp0 -> lisp.ko -> UDP 4341 of the remote RLOC
+ *   UDP 4341 -> lisp.ko -> lisp0 -> local sockets, forwarding
+ *
+ * The kernel does all of it; this sets mappings and pins through /dev/lisp and is told of misses, gleaned flows and narrower
+ * paths. Mappings and pins survive the process in the kernel, so traffic goes on while a daemon restarts: start() adopts an
+ * interface it finds and puts its own tables in place of what is there.
+ */
+import type { NativeLispControl, NativeLispPart } from '../../native/freebsd/lisp.types.js';
+import { nativePart } from '../../native/index.js';
+import type { Mapping, Path } from '../../lisp/mapping.js';
+import { planeAction, planeLocators } from '../plane-mapping.js';
+import {
+  PlatformError,
+  type Flow,
+  type LispDataPlane,
+  type PathCounters,
+  type PlaneEvent,
+  type PlaneOptions,
+  type PlanePin,
+  type PlaneStats,
+} from '../platform.js';
+import type { LispDevice } from './lisp-device.js';
+
+/** Outer IP, UDP and LISP header (RFC 9300 section 7). */
+const OVERHEAD = { 4: 36, 6: 56 } as const;
+/** Of what the underlay takes where nothing else is known. */
+const DEFAULT_UNDERLAY_MTU = 1500;
+/** More events than the kernel queues are not read in one go, so that a storm does not keep the loop. */
+const READS_AT_ONCE = 32;
+
+export class FreeBsdLispDataPlane implements LispDataPlane {
+  readonly kind = 'kernel';
+  #control: NativeLispControl | undefined;
+  #device: string | undefined;
+  #routes: string[] = [];
+  #iid = 0;
+  #onEvent: ((event: PlaneEvent) => void) | undefined;
+
+  constructor(
+    private readonly device: LispDevice,
+    private readonly native: () => NativeLispPart = () => nativePart('lisp'),
+    /** A descriptor of /dev/lisp that somebody with the privilege opened; absent: it is opened here. */
+    private readonly descriptor?: number,
+  ) {}
+
+  get #running(): NativeLispControl {
+    if (!this.#control) throw new PlatformError('the data plane does not run', 'ENXIO');
+    return this.#control;
+  }
+
+  async start(
+    options: PlaneOptions,
+    onEvent: (event: PlaneEvent) => void,
+  ): Promise<{ device: string; mtu: number }> {
+    if (this.#control) throw new PlatformError('the data plane runs already', 'EALREADY');
+    this.#device = await this.device.create(options.device);
+    try {
+      this.#onEvent = onEvent;
+      this.#control = new (this.native().Control)(this.descriptor, () => this.#readEvents());
+      // What an earlier daemon left is of its time; pins it gleaned will be gleaned again.
+      this.#control.flushMappings();
+      this.#control.flushPins();
+      return { device: this.#device, mtu: await this.#configure(options) };
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async update(options: PlaneOptions): Promise<void> {
+    void this.#running;
+    await this.#configure(options);
+  }
+
+  async #configure(options: PlaneOptions): Promise<number> {
+    const control = this.#running;
+    const overhead = options.localRlocs.some((rloc) => rloc.includes(':')) ? OVERHEAD[6] : OVERHEAD[4];
+    const mtu = options.mtu ?? DEFAULT_UNDERLAY_MTU - overhead;
+    control.setSwitch('underlay_mtu', mtu + overhead);
+    control.setSwitch('source_check', options.sourceCheck ? 1 : 0);
+    control.setSwitch('glean', options.glean ? 1 : 0);
+    control.setRlocs(options.localRlocs);
+    if (options.iid !== this.#iid) control.setEids(this.#iid, []);
+    control.setIid(options.iid);
+    control.setEids(options.iid, options.localEids);
+    this.#iid = options.iid;
+    await this.device.configure(this.#device!, { mtu, routes: options.routes, previous: this.#routes });
+    this.#routes = [...options.routes];
+    return mtu;
+  }
+
+  #readEvents(): void {
+    for (let n = 0; n < READS_AT_ONCE; n++) {
+      const events = this.#control?.events() ?? [];
+      if (events.length === 0) return;
+      for (const event of events) this.#onEvent?.(event);
+    }
+  }
+
+  setMapping(mapping: Mapping): void {
+    this.#running.setMapping(mapping.iid, mapping.eid, planeAction(mapping), planeLocators(mapping.locators));
+  }
+
+  deleteMapping(iid: number, eid: string): void {
+    this.#running.deleteMapping(iid, eid);
+  }
+
+  listMappings(): ReturnType<LispDataPlane['listMappings']> {
+    return this.#running.listMappings().map(({ iid, eid, locators }) => ({
+      iid,
+      eid,
+      locators: locators.map(({ rloc, priority, weight }) => ({ rloc, priority, weight })),
+    }));
+  }
+
+  setPathState(path: Path, up: boolean): void {
+    this.#running.setPathState(path, up);
+  }
+
+  pin(flow: Flow, path: Path, iid = 0): void {
+    this.#running.pin(flow, path, iid);
+  }
+
+  unpin(flow: Flow, iid = 0): void {
+    this.#running.unpin(flow, iid);
+  }
+
+  listPins(): PlanePin[] {
+    return this.#running.listPins();
+  }
+
+  paths(): PathCounters[] {
+    return this.#running.paths();
+  }
+
+  stats(): PlaneStats {
+    const control = this.#running;
+    const { mappings, pins } = control.info();
+    const counters = control.stats('stats');
+    const drops: Record<string, number> = {};
+    for (const [name, value] of Object.entries(counters)) {
+      const cause = /^drop\.(.+)$/.exec(name)?.[1];
+      if (cause !== undefined && value > 0) drops[cause] = value;
+    }
+    return {
+      encapsulated: counters['encapsulated'] ?? 0,
+      decapsulated: counters['decapsulated'] ?? 0,
+      drops,
+      mappings,
+      pins,
+      // The kernel holds no packets for a mapping to come.
+      queued: 0,
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.#control?.close();
+    this.#control = undefined;
+    this.#onEvent = undefined;
+    const device = this.#device;
+    this.#device = undefined;
+    this.#routes = [];
+    // The routes go with the interface, and packets pass unaccelerated.
+    if (device !== undefined) await this.device.destroy(device);
+  }
+}

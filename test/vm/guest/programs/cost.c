@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * cost <name>...	processor time, nanoseconds, that kernel threads whose name begins with one of these have used
+ */
+#include <sys/param.h>
+#include <sys/sysctl.h>
+#include <sys/user.h>
+
+#include <err.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int
+main(int argc, char **argv)
+{
+	int mib[] = { CTL_KERN, KERN_PROC, KERN_PROC_ALL | KERN_PROC_INC_THREAD };
+	struct kinfo_proc *list;
+	uint64_t total = 0;
+	size_t size = 0;
+
+	if (sysctl(mib, 3, NULL, &size, NULL, 0) == -1)
+		err(1, "sysctl");
+	size += size / 4;
+	list = malloc(size);
+	if (list == NULL || sysctl(mib, 3, list, &size, NULL, 0) == -1)
+		err(1, "sysctl");
+	for (size_t i = 0; i < size / sizeof(*list); i++)
+		for (int a = 1; a < argc; a++)
+			if (strncmp(list[i].ki_tdname, argv[a], strlen(argv[a])) == 0 ||
+			    strncmp(list[i].ki_comm, argv[a], strlen(argv[a])) == 0) {
+				total += list[i].ki_runtime;
+				break;
+			}
+	printf("%ju\n", (uintmax_t)total * 1000);
+	return (0);
+}
