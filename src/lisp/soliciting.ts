@@ -11,7 +11,7 @@
 import { ipAddress, type LispAddress } from './codec/address.js';
 import { CONTROL_PORT, encodeMessage } from './codec/messages.js';
 import { BoundedMap, RateLimiter, Timers, randomNonce, type ControlEnvironment } from './environment.js';
-import { addressFamily, prefixesOverlap } from './prefix.js';
+import { addressFamily, prefixContains, prefixesOverlap } from './prefix.js';
 import { eidAddress, eidKey, toEidRecord, type Eid } from './records.js';
 
 export interface Peer {
@@ -73,6 +73,17 @@ export class Solicitor {
 
   private sendAll(eid: Eid, changedAt: number): void {
     const since = this.environment.clock.now() - TALKER_MEMORY_MS;
+    // Who has asked since the change knows, at whichever RLOC; this is what ends the repetition.
+    const knowing = this.talkers
+      .values()
+      .filter(
+        ({ at, asked }) =>
+          at >= changedAt && asked.iid === eid.iid && prefixesOverlap(asked.prefix, eid.prefix),
+      );
+    const knows = (peer: Peer): boolean =>
+      knowing.some(
+        (other) => other.eid.iid === peer.eid.iid && prefixContains(peer.eid.prefix, other.eid.prefix),
+      );
     const named = new Map<string, number>();
     const told = new Set<string>();
     for (const peer of this.talkers.values()) {
@@ -84,11 +95,10 @@ export class Solicitor {
       if (count > MAX_NAMED) continue;
       named.set(peer.rloc, count);
       told.add(peer.rloc);
-      // Who has asked since the change knows; this is also what ends the repetition.
-      if (peer.at < changedAt && !this.site.isLocalRloc(peer.rloc)) this.send(source, peer);
+      if (!knows(peer) && !this.site.isLocalRloc(peer.rloc)) this.send(source, peer);
     }
     for (const peer of this.cached(eid.iid).slice(0, MAX_PEERS)) {
-      if (told.has(peer.rloc) || this.site.isLocalRloc(peer.rloc)) continue;
+      if (told.has(peer.rloc) || knows(peer) || this.site.isLocalRloc(peer.rloc)) continue;
       told.add(peer.rloc);
       this.send(eid, peer);
     }
