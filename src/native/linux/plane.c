@@ -40,6 +40,9 @@
 #define	SMALL		2048	/* packets up to this are copied and sent together */
 #define	SOCKET_BUFFER	(8 << 20)
 #define	TICK_MS		250
+#define	TCP_FIN		0x01
+#define	TCP_SYN		0x02
+#define	TCP_RST		0x04
 #define	MTU_DISCOVER_DO	2	/* IP_PMTUDISC_DO and IPV6_PMTUDISC_DO */
 
 struct rloc {
@@ -513,12 +516,13 @@ flush(struct am_plane *plane)
 }
 
 static void
-add_small(struct am_plane *plane, int fd, const struct lisp_encap_plan *plan, const uint8_t *lisp, const uint8_t *packet, size_t length)
+add_small(struct am_plane *plane, int fd, const struct lisp_encap_plan *plan, const uint8_t *lisp, const uint8_t *packet,
+    size_t length, bool alone)
 {
 	struct batch *batch = &plane->batch;
 	unsigned size = (unsigned)(LISP_HEADER_SIZE + length);
 
-	if (batch->count != 0 && (batch->fd != fd || batch->plan.tos != plan->tos || batch->plan.ttl != plan->ttl ||
+	if (batch->count != 0 && (alone || batch->fd != fd || batch->plan.tos != plan->tos || batch->plan.ttl != plan->ttl ||
 	    size > batch->segment || batch->length % batch->segment != 0 || batch->count == AM_SEGMENTS_MAX ||
 	    batch->length + size > AM_UDP_MAX || !lisp_addr_equal(&batch->plan.path.remote, &plan->path.remote)))
 		flush(plane);
@@ -648,7 +652,12 @@ encapsulate(struct am_plane *plane, const struct sockets *sockets, uint8_t *pack
 	fd = rloc->send[plan.hash % SENDERS];
 	lisp_encap_write_lisp(&plan, lisp);
 	if (cut.size == 0 && inner.length <= SMALL) {
-		add_small(plane, fd, &plan, lisp, packet, inner.length);
+		/* Connections begin and end at once, and each by itself for whoever watches. */
+		bool alone = (inner.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)) != 0;
+
+		add_small(plane, fd, &plan, lisp, packet, inner.length, alone);
+		if (alone)
+			flush(plane);
 		return;
 	}
 	flush(plane);
