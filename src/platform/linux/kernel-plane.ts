@@ -95,6 +95,16 @@ function possibleProcessors(): number {
   return Number(text.split(/[-,]/).at(-1)) + 1;
 }
 
+/** Why this kernel does not take the programs for this process; undefined when it does. Leaves nothing behind. */
+export function refusal(native: NativeBpf, objectFile = OBJECT_FILE): string | undefined {
+  try {
+    new FastPath(native, objectFile, () => undefined).close();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 export class KernelLispDataPlane implements LispDataPlane {
   readonly #behind: LispDataPlane;
   readonly #native: NativeBpf;

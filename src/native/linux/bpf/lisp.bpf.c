@@ -122,15 +122,6 @@ put16(__u8 *octets, __u32 value)
 	octets[1] = value;
 }
 
-INLINE __u32
-segments(const struct __sk_buff *skb, __u32 length, __u32 headers)
-{
-	/* gso_segs is not kept by everyone; the size of a segment is. */
-	if (skb->gso_size == 0 || length <= headers)
-		return (1);
-	return ((length - headers + skb->gso_size - 1) / skb->gso_size);
-}
-
 /* Multicast, unspecified, loopback and link-local addresses, in short: what the core would refuse or has to look at. */
 INLINE bool
 plain_v4(const __u8 *address)
@@ -193,6 +184,33 @@ parse_inner(const struct __sk_buff *skb, __u32 offset, struct inner *inner)
 	/* LISP in LISP may be a packet that goes round: the core knows. */
 	return (flow->protocol == PROTO_UDP && inner->length >= inner->headers + 8 &&
 	    flow->destination_port != NETWORK16(LISP_DATA_PORT));
+}
+
+/*
+ * How many packets on the wire a super-packet stands for, and how long the longest of them is, from the size of a segment:
+ * gso_segs is not kept by everyone. `offset` is where the inner packet begins. False: look elsewhere.
+ */
+INLINE bool
+segments(const struct __sk_buff *skb, __u32 offset, const struct inner *inner, __u32 *packets, __u32 *wire)
+{
+	__u32 size = skb->gso_size, headers = inner->headers + 8;
+	__u8 data_offset;
+
+	*packets = 1;
+	*wire = inner->length;
+	if (size == 0)
+		return (true);
+	if (inner->flow.protocol == PROTO_TCP) {
+		if (bpf_skb_load_bytes(skb, offset + inner->headers + 12, &data_offset, 1) != 0)
+			return (false);
+		headers = inner->headers + (data_offset >> 4) * 4;
+	}
+	if (inner->length <= headers)
+		return (false);
+	*packets = (inner->length - headers + size - 1) / size;
+	if (*packets > 1)
+		*wire = headers + size;
+	return (true);
 }
 
 INLINE void
@@ -381,18 +399,8 @@ lisp_encapsulate(struct __sk_buff *skb)
 	if (!path || !path->valid || path->device == 0)
 		return (to_user_space(LISP_BPF_UP_PATH));
 
-	/* What will be on the wire is one segment of a super-packet. */
-	wire = inner.length;
-	if (skb->gso_size != 0) {
-		__u8 offset;
-
-		wire = inner.headers + 8 + skb->gso_size;
-		if (inner.flow.protocol == PROTO_TCP) {
-			if (bpf_skb_load_bytes(skb, inner.headers + 12, &offset, 1) != 0)
-				return (to_user_space(LISP_BPF_UP_PACKET));
-			wire = inner.headers + (offset >> 4) * 4 + skb->gso_size;
-		}
-	}
+	if (!segments(skb, 0, &inner, &packets, &wire))
+		return (to_user_space(LISP_BPF_UP_PACKET));
 	if (wire > path->mtu || inner.length + path->overhead > 65535)
 		return (to_user_space(LISP_BPF_UP_SIZE));
 
@@ -402,7 +410,6 @@ lisp_encapsulate(struct __sk_buff *skb)
 	else
 		flags |= BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
 	write_outer(outer, path, &inner, hash);
-	packets = segments(skb, inner.length, wire - skb->gso_size);
 	if (path->family == 4) {
 		if (bpf_skb_adjust_room(skb, 20 + UDP_LISP_SIZE, BPF_ADJ_ROOM_MAC, flags) != 0)
 			return (to_user_space(LISP_BPF_UP_PACKET));
@@ -527,7 +534,7 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 	struct lisp_bpf_prefix prefix;
 	struct lisp_bpf_path *path;
 	struct inner inner;
-	__u32 ip = family == 4 ? 20 : 40, *found, number, iid, sum, packets;
+	__u32 ip = family == 4 ? 20 : 40, *found, number, iid, sum, packets, wire;
 	__u8 head[OUTER_MAX], outer_tos, outer_ttl, tos, ttl;
 	const __u8 *udp;
 	__u64 flags;
@@ -598,7 +605,8 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 			return (to_user_space(LISP_BPF_DOWN_SOURCE));
 		mapping = 0;
 	}
-	if (!decapsulated_tos(inner.tos, outer_tos, &tos))
+	if (!segments(skb, ETHER_SIZE + ip + UDP_LISP_SIZE, &inner, &packets, &wire) ||
+	    !decapsulated_tos(inner.tos, outer_tos, &tos))
 		return (to_user_space(LISP_BPF_DOWN_INNER));
 	ttl = outer_ttl < inner.ttl ? outer_ttl : inner.ttl;
 	if (ttl == 0)
@@ -609,7 +617,6 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 		flags |= ROOM_DECAP_L3_IPV4;
 	if (inner.flow.family == 6 && family == 4)
 		flags |= ROOM_DECAP_L3_IPV6;
-	packets = segments(skb, inner.length, inner.headers + 20);
 	if (bpf_skb_adjust_room(skb, family == 4 ? -(20 + UDP_LISP_SIZE) : -(40 + UDP_LISP_SIZE), BPF_ADJ_ROOM_MAC,
 	    flags) != 0)
 		return (to_user_space(LISP_BPF_DOWN_INNER));
