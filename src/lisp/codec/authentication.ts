@@ -48,9 +48,12 @@ const ALGORITHM_AT = 13;
 const LENGTH_AT = 14;
 const DATA_AT = 16;
 
-/** The field before signing: right sizes, no MAC yet. `size` mirrors what a peer sends. */
+/**
+ * The field before signing: right sizes, no MAC yet. `size` mirrors what a peer sends. SHA-1 is for peers of RFC 6833,
+ * whose Key ID has 16 bits and names the algorithm: they understand no other Key ID than 0 before it.
+ */
 export const blankAuthentication = (key: PresharedKey, size = ALGORITHMS[key.algorithm].size) => ({
-  keyId: key.keyId,
+  keyId: key.algorithm === 'hmac-sha-1-96' ? 0 : key.keyId,
   algorithmId: ALGORITHMS[key.algorithm].id,
   data: new Uint8Array(size),
 });

@@ -55,6 +55,13 @@ describe('authentication', () => {
     });
   }
 
+  it('with SHA-1 goes out with Key ID 0, the only one its peers understand', () => {
+    const wire = (algorithm: AlgorithmName) => blankAuthentication({ keyId: 3, key: 'secret', algorithm });
+    assert.deepEqual(wire('hmac-sha-1-96'), { keyId: 0, algorithmId: 1, data: new Uint8Array(20) });
+    assert.deepEqual(wire('hmac-sha-256-128'), { keyId: 3, algorithmId: 2, data: new Uint8Array(16) });
+    assert.deepEqual(wire('hmac-sha-256-128-hkdf'), { keyId: 3, algorithmId: 3, data: new Uint8Array(16) });
+  });
+
   it('of a message that is cut short is refused, not read beyond its end', () => {
     const { hex: text, key } = authenticationVectors()[0]!;
     const bytes = octets(text);
