@@ -2,7 +2,12 @@
 
 /** The daemon's side of the guard: a HostNetwork that asks its parent. */
 import { PlatformError } from '../platform/platform.js';
-import { closeDescriptor, type MessageChannel, openMessageChannel } from '../platform/linux/descriptors.js';
+import {
+  closeDescriptor,
+  localHostNetwork,
+  type MessageChannel,
+  openMessageChannel,
+} from '../platform/linux/descriptors.js';
 import type {
   BypassEntry,
   DeviceSettings,
@@ -123,6 +128,19 @@ export class GuardClient implements HostNetwork {
   async close(): Promise<void> {
     await this.#call({ type: 'close' });
   }
+}
+
+/**
+ * For a daemon whose guard has died: its own CAP_NET_ADMIN is enough to remove rules and routes of ours. Bounded in
+ * time, since the process is to end now.
+ */
+export async function cleanWithoutGuard(device: string): Promise<void> {
+  await Promise.race([
+    localHostNetwork()
+      .clean(device)
+      .catch(() => undefined),
+    new Promise((resolve) => setTimeout(resolve, 3000)),
+  ]);
 }
 
 let client: GuardClient | undefined;

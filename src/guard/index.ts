@@ -7,4 +7,4 @@
  *        ^------- requests, SOCK_SEQPACKET, fd 3 -------+
  */
 export { runGuard, type GuardOptions } from './guard.js';
-export { connectToGuard, GuardClient } from './client.js';
+export { cleanWithoutGuard, connectToGuard, GuardClient } from './client.js';

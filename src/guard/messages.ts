@@ -41,3 +41,153 @@ export type GuardCall = GuardRequest & { id: number };
 export type GuardAnswer =
   | { id: number; result?: string | { device: string } | BypassEntry[] }
   | { id: number; error: { message: string; code: string } };
+
+// ---------------------------------------------------------------- checks
+
+/** A message that is none of ours. */
+export class InvalidMessage extends Error {}
+
+type Fields = Record<string, unknown>;
+
+function fields(value: unknown, what: string): Fields {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new InvalidMessage(`${what} is not an object`);
+  return value as Fields;
+}
+
+function take<T>(from: Fields, name: string, is: (value: unknown) => value is T): T {
+  const value = Object.hasOwn(from, name) ? from[name] : undefined;
+  if (!is(value)) throw new InvalidMessage(`${name} is missing or of the wrong type`);
+  return value;
+}
+
+const isString = (value: unknown): value is string => typeof value === 'string' && value.length <= 4096;
+const isNumber = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value);
+const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean';
+const isStrings = (value: unknown): value is string[] => Array.isArray(value) && value.every(isString);
+const optional =
+  <T>(is: (value: unknown) => value is T) =>
+  (value: unknown): value is T | undefined =>
+    value === undefined || is(value);
+
+const isRange = (value: unknown): value is { from: number; to: number } =>
+  typeof value === 'object' &&
+  value !== null &&
+  isNumber((value as Fields)['from']) &&
+  isNumber((value as Fields)['to']);
+const isRanges = (value: unknown): value is { from: number; to: number }[] =>
+  Array.isArray(value) && value.every(isRange);
+const isFamily = (value: unknown): value is 4 | 6 => value === 4 || value === 6;
+const isProtocol = (value: unknown): value is 'tcp' | 'mptcp' => value === 'tcp' || value === 'mptcp';
+
+function interception(value: unknown): InterceptionRequest | 'delivery-only' | 'none' {
+  if (value === 'delivery-only' || value === 'none') return value;
+  const request = fields(value, 'request');
+  const { listeners } = request;
+  const ports = (from: Fields): { v4: number; v6: number } => ({
+    v4: take(from, 'v4', isNumber),
+    v6: take(from, 'v6', isNumber),
+  });
+  return {
+    interfaces: take(request, 'interfaces', isStrings),
+    ports: take(request, 'ports', isRanges).map(({ from, to }) => ({ from, to })),
+    include: take(request, 'include', isStrings),
+    exclude: take(request, 'exclude', isStrings),
+    listeners: listeners === 'original' ? listeners : ports(fields(listeners, 'listeners')),
+  };
+}
+
+function rloc(value: unknown): RlocRoute {
+  const from = fields(value, 'an RLOC');
+  return {
+    address: take(from, 'address', isString),
+    interface: take(from, 'interface', optional(isString)),
+    gateway: take(from, 'gateway', optional(isString)),
+  };
+}
+
+/** Shape only, built anew from what was expected: nothing that was not asked for passes. @throws InvalidMessage */
+export function parseCall(value: unknown): GuardCall {
+  const message = fields(value, 'the message');
+  const id = take(message, 'id', isNumber);
+  const type = take(message, 'type', isString) as GuardRequest['type'];
+  const request = (): Fields => fields(message['request'], 'request');
+  switch (type) {
+    case 'open-tun': {
+      const from = request();
+      return {
+        id,
+        type,
+        request: {
+          device: take(from, 'device', isString),
+          queues: take(from, 'queues', isNumber),
+          vnetHeader: take(from, 'vnetHeader', isBoolean),
+        },
+      };
+    }
+    case 'set-device': {
+      const settings = fields(message['settings'], 'settings');
+      return {
+        id,
+        type,
+        device: take(message, 'device', isString),
+        settings: {
+          mtu: take(settings, 'mtu', optional(isNumber)),
+          routes: take(settings, 'routes', isStrings),
+          markedTraffic: take(settings, 'markedTraffic', isBoolean),
+        },
+      };
+    }
+    case 'set-local-prefixes':
+      return { id, type, prefixes: take(message, 'prefixes', isStrings) };
+    case 'set-rloc-routes': {
+      const rlocs = take(message, 'rlocs', (list): list is unknown[] => Array.isArray(list));
+      return { id, type, rlocs: rlocs.map(rloc) };
+    }
+    case 'set-interception':
+      return { id, type, request: interception(message['request']) };
+    case 'add-bypass':
+      return {
+        id,
+        type,
+        prefix: take(message, 'prefix', isString),
+        ttlSeconds: take(message, 'ttlSeconds', isNumber),
+      };
+    case 'remove-bypass':
+      return { id, type, prefix: take(message, 'prefix', isString) };
+    case 'listen': {
+      const from = request();
+      return {
+        id,
+        type,
+        request: {
+          family: take(from, 'family', isFamily),
+          port: take(from, 'port', isNumber),
+          protocol: take(from, 'protocol', isProtocol),
+          backlog: take(from, 'backlog', optional(isNumber)),
+        },
+      };
+    }
+    case 'listen-unix': {
+      const from = request();
+      return {
+        id,
+        type,
+        request: {
+          path: take(from, 'path', isString),
+          mode: take(from, 'mode', isNumber),
+          group: take(from, 'group', optional(isString)),
+        },
+      };
+    }
+    case 'set-sysctl':
+      return { id, type, name: take(message, 'name', isString), value: take(message, 'value', isString) };
+    case 'clean':
+      return { id, type, device: take(message, 'device', optional(isString)) };
+    case 'list-bypass':
+    case 'close':
+      return { id, type };
+    default:
+      throw new InvalidMessage(`there is no request ${JSON.stringify(type)}`);
+  }
+}

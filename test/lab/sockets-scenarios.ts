@@ -2,7 +2,10 @@
 /* Scenarios of sockets.test.ts: `node sockets-scenarios.js NAME`, inside namespaces of its own. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { nativePart } from '../../src/native/index.js';
 import type { SocketHandle } from '../../src/platform/platform.js';
@@ -559,6 +562,88 @@ while s.recv(100): pass`,
     assertReceived(await client.outcome(plain), 1 * MB);
     await gateway.stop();
     assert.equal(installed(), '');
+  },
+
+  /** A daemon that is nobody, and what is left when it or its guard dies. */
+  async guard() {
+    const { client, server } = await world({ start: false });
+    const directory = mkdtempSync(join(tmpdir(), 'amptcp-guard-'));
+    const guarded = fileURLToPath(new URL('./sockets-guarded.js', import.meta.url));
+    const told: Record<string, unknown>[] = [];
+    const guard = spawn(process.execPath, [guarded, 'guard', directory], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    createInterface(guard.stdout).on('line', (line) =>
+      told.push(JSON.parse(line) as Record<string, unknown>),
+    );
+    const of = (event: string): Record<string, unknown>[] => told.filter((one) => one['event'] === event);
+    const once = async (): Promise<string> => {
+      const id = client.transfer({ address: SERVER[4], wish: { send: 1 * MB } });
+      assertReceived(await client.outcome(id), 1 * MB);
+      return server.events.filter(({ event }) => event === 'accepted').at(-1)!.remote!;
+    };
+    await until('up', () => of('up').length === 1);
+    const [up] = of('up');
+    assert.equal(up!['uid'], 65534);
+    assert.equal(BigInt(`0x${up!['capabilities'] as string}`), (1n << 12n) | (1n << 13n));
+    assert.equal(up!['bounding'], up!['capabilities']);
+    assert.equal(up!['noNewPrivileges'], '1');
+    assert.equal(up!['queues'], 2);
+    assert.deepEqual(up!['refused'], [
+      'EINVAL',
+      'EINVAL',
+      'EACCES',
+      'EACCES',
+      'EACCES',
+      'EACCES',
+      'EINVAL',
+      'EINVAL',
+      'EINVAL',
+    ]);
+    assert.match(await once(), /^192\.0\.2\./);
+    const socket = statSync(join(directory, 'api.sock'));
+    assert.equal(socket.uid, 0);
+    assert.equal(socket.gid, 65534);
+    assert.equal(socket.mode & 0o777, 0o660);
+    assert.equal(
+      execFileSync('curl', ['-s', '--unix-socket', join(directory, 'api.sock'), 'http://x/'], {
+        encoding: 'utf8',
+      }),
+      'hello',
+    );
+    guard.kill('SIGHUP');
+    await until('hup', () => of('hup').length === 1);
+
+    process.kill(up!['pid'] as number, 'SIGKILL');
+    const killed = performance.now();
+    await until(
+      'rules gone',
+      () => of('log').some(({ message }) => (message as string).includes('rules are removed')),
+      1000,
+    );
+    console.log(`rules gone ${(performance.now() - killed).toFixed(0)} ms after the daemon's death`);
+    await until('up again', () => of('up').length === 2);
+    assert.match(await once(), /^192\.0\.2\./);
+
+    guard.kill('SIGTERM');
+    await until('guard ends', () => guard.exitCode !== null);
+    assert.equal(guard.exitCode, 0);
+    assert.equal(installed(), '');
+    assert.equal(await once(), CLIENT[4]);
+
+    const second = spawn(process.execPath, [guarded, 'guard', directory], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    createInterface(second.stdout).on('line', (line) =>
+      told.push(JSON.parse(line) as Record<string, unknown>),
+    );
+    await until('third up', () => of('up').length === 3);
+    second.kill('SIGKILL');
+    const orphan = of('up')[2]!['pid'] as number;
+    await until('the daemon follows its guard', () => installed() === '');
+    await until('its end', () => /State:\tZ/.test(readFileSync(`/proc/${orphan}/status`, 'utf8')));
+    assert.equal(await once(), CLIENT[4]);
+    rmSync(directory, { recursive: true });
   },
 
   /** Without descriptors accepting rests and comes back. */

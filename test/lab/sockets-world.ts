@@ -184,6 +184,7 @@ export function buildNetwork(rate?: string): void {
       }
     }
   }
+  // The way back to the gateway's EIDs is the default route, by the first wire.
   ip('-n', 'server', 'addr', 'add', `${SERVER[4]}/32`, 'dev', 'lo');
   ip('-n', 'server', 'addr', 'add', `${SERVER[6]}/128`, 'dev', 'lo', 'nodad');
 }
@@ -274,8 +275,6 @@ export class MiniGateway {
 
   async start(rules: InterceptRules = RULES): Promise<void> {
     await this.host.setLocalPrefixes(['192.0.2.0/28', 'fd92::/64']);
-    // The way back to the gateway's EIDs.
-    ip('-n', 'server', 'route', 'add', '192.0.2.0/28', 'via', '10.0.1.1');
     await this.connector.start();
     await this.relay.start();
     await this.interceptor.start(rules, (flow) => void this.#flow(flow));

@@ -87,7 +87,16 @@ private:
 		if (env == nullptr || callback.IsEmpty() || batch.empty())
 			return;
 		Napi::HandleScope scope(env);
-		shared->deliver(env, callback, batch);
+		try {
+			shared->deliver(env, callback, batch);
+		} catch (const Napi::Error &error) {
+			/* Of JavaScript's making: becomes its 'uncaughtException'. While the environment is being torn down
+			 * there is nobody to take it any more, and that fails as well. */
+			try {
+				error.ThrowAsJavaScriptException();
+			} catch (...) {
+			}
+		}
 	}
 
 	std::shared_ptr<Shared> shared_;

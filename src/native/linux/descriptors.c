@@ -8,8 +8,11 @@
 #include <linux/if_tun.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #ifndef IPPROTO_MPTCP
@@ -100,6 +103,40 @@ int am_listener_open(const struct sockaddr *address, socklen_t length, int mptcp
 	if (bind(fd, address, length) < 0 || listen(fd, backlog) < 0)
 		goto fail;
 	return fd;
+fail:
+	error = errno;
+	close(fd);
+	return -error;
+}
+
+int am_unix_listener_open(const char *path, unsigned mode, unsigned gid, int backlog)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	mode_t mask;
+	int error, group;
+	int fd;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (unlink(path) < 0 && errno != ENOENT)
+		goto fail;
+	if (fchmod(fd, mode & 0777) < 0)
+		goto fail;
+	mask = umask(0);
+	group = setfsgid(gid);
+	error = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? errno : 0;
+	setfsgid((gid_t)group);
+	umask(mask);
+	if (error != 0) {
+		close(fd);
+		return -error;
+	}
+	if (listen(fd, backlog) == 0)
+		return fd;
 fail:
 	error = errno;
 	close(fd);

@@ -24,6 +24,11 @@ void am_address_format(const struct sockaddr_storage *address, char *text, uint1
 int am_tun_open(char *device, int vnet_header, int multi_queue);
 /* A listening socket with IP_TRANSPARENT. */
 int am_listener_open(const struct sockaddr *address, socklen_t length, int mptcp, int backlog);
+/*
+ * A listening UNIX socket. Owner, group and mode are right from the moment its name exists: changing them afterwards
+ * would follow whatever somebody with the directory had put in its place. What has the name already is removed.
+ */
+int am_unix_listener_open(const char *path, unsigned mode, unsigned gid, int backlog);
 /* Closes and lets the peer know with RST (TCP) or MP_FASTCLOSE (MPTCP). */
 void am_reset_close(int fd);
 

@@ -57,6 +57,16 @@ Napi::Value OpenListener(const Napi::CallbackInfo &info)
 	return Napi::Number::New(env, fd);
 }
 
+Napi::Value OpenUnixListener(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	std::string path = info[0].As<Napi::String>();
+	int fd = am_unix_listener_open(path.c_str(), info[1].As<Napi::Number>().Uint32Value(), info[2].As<Napi::Number>().Uint32Value(), 128);
+	if (fd < 0)
+		throw SystemError(env, ("listening on " + path).c_str(), -fd);
+	return Napi::Number::New(env, fd);
+}
+
 Napi::Value LocalPort(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
@@ -148,8 +158,7 @@ void OpenChannel(const Napi::CallbackInfo &info)
 	Channel *c = new Channel;
 	c->fd = info[0].As<Napi::Number>().Int32Value();
 	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	// Its end is the other process's end: it must not keep this one alive.
-	c->queue.Start(env, info[1].As<Napi::Function>(), "amptcp channel", DeliverMessages, true);
+	c->queue.Start(env, info[1].As<Napi::Function>(), "amptcp channel", DeliverMessages);
 	c->thread = std::thread(ReadChannel, c);
 	channel = c;
 }
@@ -210,6 +219,7 @@ void InitDescriptors(Napi::Env env, Napi::Object exports)
 	part.Set("reset", Napi::Function::New(env, Reset));
 	part.Set("openTun", Napi::Function::New(env, OpenTun));
 	part.Set("openListener", Napi::Function::New(env, OpenListener));
+	part.Set("openUnixListener", Napi::Function::New(env, OpenUnixListener));
 	part.Set("localPort", Napi::Function::New(env, LocalPort));
 	part.Set("socketPair", Napi::Function::New(env, SocketPair));
 	part.Set("openChannel", Napi::Function::New(env, OpenChannel));

@@ -9,6 +9,8 @@ export interface NativeDescriptors {
   reset(descriptor: number): void;
   openTun(device: string, vnetHeader: boolean, multiQueue: boolean): { device: string; descriptor: number };
   openListener(address: string, port: number, mptcp: boolean, backlog: number): number;
+  /** Replaces what has the name; group and mode are right from the beginning. */
+  openUnixListener(path: string, mode: number, gid: number): number;
   localPort(descriptor: number): number;
   socketPair(): [number, number];
   /** Messages with descriptors over a SOCK_SEQPACKET socket; one channel per process. `data` undefined: closed. */

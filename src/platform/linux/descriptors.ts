@@ -28,6 +28,7 @@ export function openMessageChannel(
     if (!open) return descriptors.forEach((extra) => native.close(extra));
     if (data === undefined) {
       open = false;
+      native.closeChannel();
       onMessage(undefined, []);
       return;
     }
@@ -52,6 +53,8 @@ export function openMessageChannel(
 
 export const socketPair = (): [number, number] => nativePart('descriptors').socketPair();
 export const closeDescriptor = (descriptor: number): void => nativePart('descriptors').close(descriptor);
+export const openUnixListener = (path: string, mode: number, gid: number): number =>
+  nativePart('descriptors').openUnixListener(path, mode, gid);
 export const dieWithParent = (): void => nativePart('descriptors').dieWithParent();
 /** Two sockets a connection: the soft limit of open files is always too low. */
 export const raiseFileLimit = (): { soft: number; hard: number } =>

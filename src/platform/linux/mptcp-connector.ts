@@ -531,7 +531,13 @@ class LinuxMptcpConnection implements MptcpConnection {
         this.#table.cancel(record.id);
         const code = codeOf(error);
         if (code === 'EADDRINUSE' && attempt < ATTEMPTS) continue;
-        // Before the peer's first acknowledgement of data, whatever the event said.
+        // Not yet fully established, whatever the event said; or, for good, half-closed already.
+        const delay = code === 'ENOTCONN' ? JOIN_RETRY_MS[retries++] : undefined;
+        if (delay !== undefined) {
+          await new Promise<void>((resolve) => this.clock.setTimeout(resolve, delay));
+          this.#needMptcp('adding a subflow');
+          continue;
+        }
         if (code === 'ENOTCONN')
           throw new PlatformError((error as Error).message, 'EAGAIN', { cause: error });
         throw error;
