@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* The tests of the user-space plane, with eBPF in front of it. */
+import { existsSync } from 'node:fs';
+import { nativePart } from '../../src/native/index.js';
+import { OBJECT_FILE, refusal } from '../../src/platform/linux/kernel-plane.js';
+import { missing, planeTests } from './plane.body.js';
+
+function missingKernel(): string | false {
+  const always = missing();
+  if (always !== false) return always;
+  if (!existsSync(OBJECT_FILE)) return 'the eBPF programs were not built (no clang)';
+  return refusal(nativePart('bpf')) ?? false;
+}
+
+planeTests('kernel', missingKernel());
