@@ -20,6 +20,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -76,7 +77,8 @@ struct direction {
 struct session {
 	_Atomic uint32_t generation;
 	uint32_t index;
-	struct worker *worker;
+	/* Read by those who abort, perhaps a later session's: the generation in their command tells. */
+	struct worker *_Atomic worker;
 	struct session *next, **at; /* of the worker's sessions, or the free list */
 	struct side sides[2];
 	struct direction directions[2];
@@ -524,7 +526,7 @@ static void obey(struct worker *w)
 		list = c->next;
 		if (!c->abort)
 			begin(w, c->session);
-		else if (c->session->worker == w && atomic_load(&c->session->generation) == c->generation)
+		else if (atomic_load(&c->session->generation) == c->generation)
 			finish(c->session, c->reason, 0);
 		free(c);
 	}
@@ -534,7 +536,12 @@ static void *run(void *argument)
 {
 	struct worker *w = argument;
 	struct epoll_event events[EVENTS];
+	sigset_t pipe_signal;
 
+	/* splice() knows no MSG_NOSIGNAL. */
+	sigemptyset(&pipe_signal);
+	sigaddset(&pipe_signal, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
 	for (;;) {
 		bool stopping;
 		int64_t wait;
