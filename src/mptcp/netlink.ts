@@ -97,7 +97,7 @@ export function decodeMessages(bytes: Uint8Array): NetlinkMessage[] {
     const flags = view.getUint16(at + 6, LITTLE);
     if (type === NLMSG_ERROR) {
       if (length < HEADER + 4) break;
-      const errno = -view.getInt32(at + HEADER, LITTLE);
+      const errno = 0 - view.getInt32(at + HEADER, LITTLE);
       let message: string | undefined;
       if (flags & NLM_F_ACK_TLVS && length >= HEADER + 4 + HEADER) {
         // The request's header comes back, and its payload unless it was capped.
