@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 /** A lab that stands: its hosts, daemons, servers and the handles to act on them. */
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -241,9 +241,12 @@ export class Lab {
   }
 
   writeConfig(host: DaemonHost, changes: Partial<ConfigOptions> = {}): void {
-    writeFileSync(this.configPath(host), configFile(host, { ...this.configOptions(), ...changes }), {
+    const path = this.configPath(host);
+    writeFileSync(path, configFile(host, { ...this.configOptions(), ...changes }), {
       mode: 0o600,
     });
+    // It holds keys, so only who needs it may read it: the daemon does when it reloads.
+    if (host === 'gateway' && this.options.user) execFileSync('chown', [this.options.user, path]);
   }
 
   api<N extends RouteName>(host: DaemonHost, name: N, options: CallOptions = {}): Promise<RouteResponse<N>> {
