@@ -40,6 +40,9 @@
 
 static const char lisp_name[] = "lisp";
 static int lisp_osd_slot;
+#ifdef INET6
+static struct ip6_pktopts lisp_whole;	/* IP6PO_DONTFRAG and nothing else */
+#endif
 
 VNET_DEFINE(struct lisp_softc *, lisp_softc);
 VNET_DEFINE_STATIC(struct if_clone *, lisp_cloner);
@@ -78,8 +81,12 @@ lisp_answer_source(u_int fib, const struct lisp_addr *to, struct lisp_addr *sour
 	return (false);
 }
 
+/*
+ * The stack would fragment an IPv6 packet of ours that is larger than the way takes: `whole` forbids it (IPv4 packets have
+ * DF set), so that too large a packet is an error to learn from.
+ */
 static int
-lisp_underlay_output(struct mbuf *m, unsigned int af)
+lisp_underlay_output(struct mbuf *m, unsigned int af, bool whole)
 {
 	switch (af) {
 #ifdef INET
@@ -88,7 +95,7 @@ lisp_underlay_output(struct mbuf *m, unsigned int af)
 #endif
 #ifdef INET6
 	case LISP_AF_V6:
-		return (ip6_output(m, NULL, NULL, 0, NULL, NULL, NULL));
+		return (ip6_output(m, whole ? &lisp_whole : NULL, NULL, 0, NULL, NULL, NULL));
 #endif
 	default:
 		m_freem(m);
@@ -132,7 +139,7 @@ lisp_answer_too_big(struct lisp_softc *sc, struct mbuf *m, const struct lisp_inn
 	answer->m_len = answer->m_pkthdr.len = (int)length;
 	M_SETFIB(answer, M_GETFIB(m));
 	LISP_COUNT(sc, ICMP_SENT);
-	(void)lisp_underlay_output(answer, inner->af);
+	(void)lisp_underlay_output(answer, inner->af, false);
 }
 
 /* ---------------------------------------------------------------- encapsulation */
@@ -195,7 +202,8 @@ lisp_send(struct lisp_softc *sc, struct mbuf *m, const struct lisp_encap_plan *p
 	m->m_pkthdr.flowid = plan->hash;
 	M_HASHTYPE_SET(m, M_HASHTYPE_OPAQUE);
 	M_SETFIB(m, fib);
-	error = lisp_underlay_output(m, plan->path.remote.af);
+	/* What IPv6 has to be able to pass everywhere must pass, if need be in fragments (RFC 8200 section 5). */
+	error = lisp_underlay_output(m, plan->path.remote.af, length > IPV6_MMTU);
 	if (error != 0) {
 		if (error == EMSGSIZE) {
 			LISP_DROPPED(sc, LISP_DROP_TOO_BIG);
@@ -643,6 +651,10 @@ lisp_interface_attach(void)
 {
 	osd_method_t methods[PR_MAXMETHOD] = { [PR_METHOD_REMOVE] = lisp_prison_remove };
 
+#ifdef INET6
+	ip6_initpktopts(&lisp_whole);
+	lisp_whole.ip6po_flags |= IP6PO_DONTFRAG;
+#endif
 	lisp_osd_slot = osd_jail_register(NULL, methods);
 	return (0);
 }
