@@ -88,7 +88,10 @@ describe('amptcp', { skip }, () => {
   it('doctor, of the way to a server with MPTCP, one without, and none', async () => {
     const good = await ask('gateway', 'doctor', '--path', `${SERVER}:${PORTS.http}`);
     assert.equal(good.exit, 0, good.stdout + good.stderr);
-    assert.match(good.stdout, /^ok +mptcp +the server answers with MPTCP$/m);
+    for (const index of [1, 2]) {
+      const way = `over ${local(index)} -> ${remote(index)}`;
+      assert.match(good.stdout, new RegExp(`^ok +mptcp +${way} the server answers with MPTCP$`, 'm'));
+    }
     const plain = await ask('gateway', 'doctor', '--path', `${SERVER}:${PORTS.plain}`);
     assert.equal(plain.exit, 7);
     assert.match(plain.stdout, /^FAIL +mptcp .*plain TCP$/m);

@@ -539,9 +539,9 @@ export class ApiServer {
           ? `inner packets of up to ${mtu} octets`
           : `no path reported a smaller one than the device's ${deviceMtu ?? 'unknown'} octets`,
     });
-    const path = paths[0];
-    if (path !== undefined && this.daemon.gateway !== undefined) {
-      findings.push(await this.tryMptcp(destination, path));
+    // Each provider has its own middleboxes: what one lets through another may take out.
+    if (this.daemon.gateway !== undefined) {
+      for (const path of paths) findings.push(await this.tryMptcp(destination, path));
     }
     return report(
       statuses.map(({ local, remote, state, rttMs, mtu: pathMtu }) => ({
@@ -569,6 +569,7 @@ export class ApiServer {
         detail: 'not tried: this gateway has no EID of its own (intercept.nat)',
       };
     }
+    const over = `over ${path.local} -> ${path.remote}`;
     let pinned: Parameters<typeof platform.plane.unpin>[0] | undefined;
     try {
       const link = await platform.connector.connect({
@@ -586,18 +587,18 @@ export class ApiServer {
       link.abandon();
       link.dispose();
       return protocol === 'mptcp'
-        ? { name: 'mptcp', ok: true, detail: 'the server answers with MPTCP' }
+        ? { name: 'mptcp', ok: true, detail: `${over} the server answers with MPTCP` }
         : {
             name: 'mptcp',
             ok: false,
-            detail: 'the server answers with plain TCP',
+            detail: `${over} the server answers with plain TCP`,
             remedy: 'switch MPTCP on at the server, or find the middlebox that takes the option out',
           };
     } catch (error) {
       return {
         name: 'mptcp',
         ok: false,
-        detail: `no connection: ${(error as PlatformError).message}`,
+        detail: `no connection ${over}: ${(error as PlatformError).message}`,
         remedy: 'is there a server on that port?',
       };
     } finally {
