@@ -93,7 +93,7 @@ class Check {
 
   /** The line of the key itself, or of the nearest table around it (a key that is missing has no line). */
   private problem(key: string, message: string): ConfigProblem {
-    for (let path = key; path !== ''; path = path.replace(/(\.[^.[]*|\[\d+\]|^[^.[]*)$/, '')) {
+    for (let path = key; path !== ''; path = path.slice(0, Math.max(0, path.search(/[.[][^.[]*$/)))) {
       const line = this.lines.get(path);
       if (line !== undefined) return { line, key, message };
     }

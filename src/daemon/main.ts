@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { connectToGuard, runGuard } from '../guard/index.js';
+import { cleanWithoutGuard, connectToGuard, runGuard } from '../guard/index.js';
 import { PlatformError } from '../platform/platform.js';
 import { selectPlatform } from '../platform/select.js';
 import { ApiServer } from './api/server.js';
@@ -172,8 +172,11 @@ async function main(argv: string[]): Promise<number> {
   });
   process.on('unhandledRejection', (reason) => log.error({ err: reason }, 'unhandled rejection'));
   guard?.onGuardGone(() => {
-    log.fatal({ event: 'guard-gone' }, 'the guard is gone: ending, since nobody would remove our rules');
-    process.exit(1);
+    log.fatal({ event: 'guard-gone' }, 'the guard is gone: removing our rules and ending');
+    void cleanWithoutGuard(config.lisp.device).then(
+      () => process.exit(1),
+      () => process.exit(1),
+    );
   });
 
   try {

@@ -51,7 +51,8 @@ export async function claimSocket(
   guard: Guard | undefined,
   warn: (message: string) => void,
 ): Promise<ClaimedSocket> {
-  if (await isAnswering(api.socket)) throw new AlreadyRunning(api.socket);
+  // The guard has asked before it started this process, which may not be allowed to (nor need it, after a predecessor died).
+  if (guard === undefined && (await isAnswering(api.socket))) throw new AlreadyRunning(api.socket);
   if (guard !== undefined) {
     const group = api.group ?? (groupId(DEFAULT_GROUP) === undefined ? undefined : DEFAULT_GROUP);
     const fd = await guard.listenUnix({ path: api.socket, mode: api.mode, group });

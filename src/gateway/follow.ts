@@ -23,6 +23,8 @@ export interface FollowOptions {
   /** First and longest wait before a path is tried again. */
   retryMs: number;
   retryMaxMs: number;
+  /** After so many failures in a row a path is left alone until the plan or its state changes. */
+  attempts: number;
 }
 
 export const DEFAULT_FOLLOW: FollowOptions = {
@@ -31,6 +33,7 @@ export const DEFAULT_FOLLOW: FollowOptions = {
   proveMs: 300,
   retryMs: 500,
   retryMaxMs: 30_000,
+  attempts: 8,
 };
 
 export class Follower {
@@ -156,7 +159,7 @@ export class Follower {
       const { code, message } = error as PlatformError;
       if (flows.pinned !== undefined) this.pins.drop(flows.pinned);
       if (code === 'ELIMIT') connection.full = true;
-      else if (code !== 'EAGAIN') this.setback(connection, path, false);
+      else this.setback(connection, path, false);
       this.log.debug(
         { connection: connection.id, path: pathKey(path), code },
         `subflow not added: ${message}`,
@@ -212,7 +215,7 @@ export class Follower {
     connection.setbacks.set(key, {
       path,
       failures,
-      retryAt: refused ? Infinity : this.clock.now() + wait,
+      retryAt: refused || failures >= this.options.attempts ? Infinity : this.clock.now() + wait,
       refused,
     });
   }
