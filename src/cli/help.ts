@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 import { CommandHelp, Help } from '@oclif/core';
+import { DEFAULT_SOCKET } from './socket.js';
 import { EXIT_COMMON, EXIT_MEANING, type ExitCode } from './exit-codes.js';
 
 const exitStatus = (codes: readonly ExitCode[]): [string, string][] =>
@@ -32,6 +33,16 @@ export default class AmptcpHelp extends Help {
           "The daemon's socket, as --socket. Else it is the one that the configuration names.",
         ],
       ]),
+    );
+    this.log('');
+    this.log(
+      this.section(
+        'API',
+        this.wrap(
+          "All this is HTTP+JSON on the daemon's socket: GET /v1/openapi.json describes it, GET /metrics is for Prometheus.\n\n" +
+            `$ curl --unix-socket ${DEFAULT_SOCKET} http://amptcpd/v1/status`,
+        ),
+      ),
     );
     this.log('');
   }
