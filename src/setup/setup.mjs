@@ -178,7 +178,7 @@ const steps = {
       // Files that were deleted must not live on as compiled ones, where a test runner would still find them.
       if (changed)
         for (const part of ['src', 'test', '.tsbuildinfo'])
-          rmSync(join(root, 'dist', part), { recursive: true, force: true });
+          rmSync(join(root, 'dist', part), { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       run('compiling', process.execPath, [
         join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
         '-p',
