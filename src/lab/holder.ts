@@ -31,6 +31,8 @@ mkdir -p /run/netns || exit 71
 mount -t proc proc /proc 2>/dev/null
 ip link set lo up || exit 72
 echo "ready $pid"
+# Process 1 inherits orphans; with SIGCHLD ignored, also across exec, the kernel buries them.
+trap '' CHLD
 `;
 
 export class Holder {

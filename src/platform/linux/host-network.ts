@@ -703,41 +703,25 @@ export class LocalHostNetwork implements HostNetwork {
       await quietly('nft', ['delete', 'table', 'inet', TABLE]);
       for (const family of [4, 6] as const) {
         await quietly('ip', [familyFlag(family), 'rule', 'flush', ...proto]);
-        for (const table of [
-          'main',
-          'local',
-          TPROXY_TABLE,
-          LISP_TABLE,
-          ...Array.from({ length: RLOC_TABLES }, (_, index) => RLOC_TABLE + index),
-        ]) {
-          const routes = list(
-            await quietly('ip', [
-              '-j',
-              familyFlag(family),
-              'route',
-              'show',
-              'table',
-              String(table),
-              ...proto,
-            ]),
-          );
-          // The RLOC tables are used from the first on.
-          if (routes.length === 0 && typeof table === 'number' && table > RLOC_TABLE) break;
-          for (const route of routes.slice(0, 10_000)) {
-            const type = typeof route['type'] === 'string' ? [route['type']] : [];
-            const dev = typeof route['dev'] === 'string' ? ['dev', route['dev']] : [];
-            await quietly('ip', [
-              familyFlag(family),
-              'route',
-              'del',
-              ...type,
-              String(route['dst']),
-              ...dev,
-              'table',
-              String(table),
-              ...proto,
-            ]);
-          }
+        // One question for all tables: a start after a crash must not take a program run per table.
+        const routes = list(
+          await quietly('ip', ['-j', familyFlag(family), 'route', 'show', 'table', 'all', ...proto]),
+        );
+        for (const route of routes.slice(0, 10_000)) {
+          const type = typeof route['type'] === 'string' ? [route['type']] : [];
+          const dev = typeof route['dev'] === 'string' ? ['dev', route['dev']] : [];
+          const table = typeof route['table'] === 'string' ? route['table'] : 'main';
+          await quietly('ip', [
+            familyFlag(family),
+            'route',
+            'del',
+            ...type,
+            String(route['dst']),
+            ...dev,
+            'table',
+            table,
+            ...proto,
+          ]);
         }
       }
       if (device !== undefined) {
