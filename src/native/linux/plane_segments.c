@@ -10,6 +10,9 @@
 #define	TCP_URG	0x20
 #define	TCP_CWR	0x80
 
+/* A longer packet with an open checksum was never on a wire: it is a super-packet. */
+#define	UNCUT	1500
+
 /* ------------------------------------------------------------------ cutting */
 
 bool
@@ -181,6 +184,33 @@ continues(const struct am_join *join, const uint8_t *packet, const struct lisp_i
 	    memcmp(tcp + 14, my_tcp + 14, 2) == 0 && memcmp(tcp + 20, my_tcp + 20, join->transport - join->ip - 20) == 0);
 }
 
+/*
+ * A checksum that is the bare sum of the pseudo-header has not been made yet. One in 65536 finished ones looks the same by
+ * chance; making it anew gives what it was.
+ */
+static void
+find_open_checksum(struct am_join *join, const uint8_t *packet, const struct lisp_inner *inner)
+{
+	unsigned length = inner->length - inner->header_length, offset = inner->flow.proto == TCP ? 16 : 6;
+	uint16_t bare;
+
+	join->open_start = 0;
+	if ((inner->flow.proto != TCP && inner->flow.proto != UDP) || inner->fragment || length < offset + 2)
+		return;
+	bare = (uint16_t)~lisp_sum_fold(lisp_sum_pseudo(&inner->flow.src, &inner->flow.dst, inner->flow.proto, length));
+	if (lisp_get16(packet + inner->header_length + offset) != bare)
+		return;
+	join->open_start = inner->header_length;
+	join->open_offset = offset;
+	join->open_headers = 0;
+	if (inner->flow.proto == TCP) {
+		unsigned header = (packet[inner->header_length + 12] >> 4) * 4u;
+
+		if (header >= 20 && header < length)
+			join->open_headers = inner->header_length + header;
+	}
+}
+
 bool
 am_join_add(struct am_join *join, const uint8_t *packet, const struct lisp_inner *inner)
 {
@@ -198,6 +228,7 @@ am_join_add(struct am_join *join, const uint8_t *packet, const struct lisp_inner
 		join->packets = 1;
 		join->closed = !joinable;
 		join->niov = 1;
+		find_open_checksum(join, packet, inner);
 		if (!joinable)
 			return (true);
 		payload = inner->length - plain - header;
@@ -253,6 +284,17 @@ am_join_finish(struct am_join *join)
 	join->iov[0].iov_base = join->header;
 	if (join->packets == 1) {
 		/* As it came, checksum and all. */
+		if (join->open_start != 0) {
+			vnet.flags = AM_VNET_NEEDS_CSUM;
+			vnet.csum_start = (uint16_t)join->open_start;
+			vnet.csum_offset = (uint16_t)join->open_offset;
+		}
+		if (join->open_start != 0 && join->open_headers != 0 && join->first_length > UNCUT) {
+			vnet.gso_type = join->first[0] >> 4 == LISP_AF_V4 ? AM_GSO_TCPV4 : AM_GSO_TCPV6;
+			vnet.hdr_len = (uint16_t)join->open_headers;
+			/* How large its segments were to be is lost; these pass everywhere. */
+			vnet.gso_size = (uint16_t)(LISP_MTU_MIN_V6 - join->open_headers);
+		}
 		memcpy(join->header, &vnet, AM_VNET_SIZE);
 		join->iov[0].iov_len = AM_VNET_SIZE;
 		join->iov[1].iov_base = (void *)(uintptr_t)join->first;

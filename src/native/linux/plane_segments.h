@@ -80,6 +80,13 @@ struct am_join {
 	bool		closed;		/* nothing may follow: short segment, PSH, FIN */
 	const uint8_t	*first;		/* the first packet, as it came */
 	size_t		first_length;
+	/*
+	 * Its checksum is still to be made (0: it is not): a kernel on this machine encapsulated it and left that to a device
+	 * it never met. `open_offset` is where it is, from `open_start` on.
+	 */
+	unsigned	open_start;
+	unsigned	open_offset;
+	unsigned	open_headers;	/* IP and TCP header of a TCP packet, for one that was not cut either */
 };
 
 /*
