@@ -277,13 +277,13 @@ rlocs = [{ address = "203.0.113.130", priority = 1, weight = 50 },
       ],
     );
     assert.deepEqual(problems(WHOLE.replace('"2001:db8:5::/64"]', '"192.0.3.0/24"]')), [
-      'a.conf:57: intercept.nat[1]: a second IPv4 prefix; expected at most one per address family',
+      'a.conf:58: intercept.nat[1]: a second IPv4 prefix; expected at most one per address family',
     ]);
     assert.deepEqual(problems(WHOLE.replace('device = "lisp0"', 'device = "a-device-too-long"')), [
       'a.conf:21: lisp.device: expected an interface name of at most 15 characters, found "a-device-too-long"',
     ]);
     assert.match(
-      problems(`roles = ["map-server"]\n[api]\nsocket = "/${'x'.repeat(120)}"\n`)[0]!,
+      problems(`roles = ["map-server"]\n[api]\nsocket = "/${'x'.repeat(120)}"\n`).at(-1)!,
       /:3: api\.socket: expected at most 103 octets/,
     );
   });
