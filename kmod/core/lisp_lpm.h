@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Longest-prefix match per instance-id, for IPv4 and IPv6: a tree bitmap of stride 6 (Eatherton, Varghese, Dittia 2004).
- * A lookup costs one step per 6 bits of the matching prefix, whatever the number of prefixes; a node is one cache line.
+ * A lookup costs at most one step per 6 bits of the matching prefix, whatever the number of prefixes.
  * Values are pointers that the table does not own. Used by the map-cache and for the site's own EIDs.
  */
 #ifndef LISP_LPM_H

@@ -1,48 +1,212 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Entries are of the size their locators need, found through the LPM tree, and each has a slot number for as long as it is
- * there, which is what makes a walk across dropped locks possible. Slots come in chunks, so that growing moves nothing.
+ * Many prefixes belong to few sites, so mappings share their locator sets: the tree's value is the set, and a packet's lookup touches
+ * nothing that there is one of for each prefix. Prefixes have entries of their own for everything else, found by hash, with a slot
+ * number each for as long as they are there, which is what makes a walk across dropped locks possible. Slots come in chunks, so that
+ * growing moves nothing.
  */
 #include "lisp_mapcache.h"
 #include "lisp_lpm.h"
 
-#define	CHUNK	1024u
+#define	CHUNK		1024u
+#define	CHAINS_MIN	64u
 
-struct entry {
-	struct lisp_prefix	eid;
-	uint32_t		iid;
-	uint32_t		slot;
+/* What a mapping says apart from its prefix. */
+struct locator_set {
+	struct locator_set	*next;		/* in its chain */
+	uint32_t		references;
+	uint32_t		hash;
 	uint8_t			action;
 	uint8_t			nlocators;
 	struct lisp_locator	locators[];
 };
 
-union slot {
-	struct entry	*entry;
-	uintptr_t	next_free;	/* odd: (number of the next free slot + 1) * 2 + 1 */
+struct entry {
+	struct lisp_prefix	eid;
+	uint32_t		iid;
+	uint32_t		hash;
+	uint32_t		next;		/* slot number + 1 in the chain, or of the next free slot */
+	struct locator_set	*set;		/* NULL: the slot is free */
 };
 
 struct lisp_mapcache {
-	struct lisp_lpm	*lpm;
-	union slot	**chunks;
-	uint32_t	max;
-	uint32_t	count;
-	uint32_t	used;		/* slots ever used */
-	uint32_t	free;		/* first free slot + 1; 0: none */
+	struct lisp_lpm		*lpm;		/* prefix -> locator_set */
+	struct entry		**chunks;
+	uint32_t		*chains;	/* of entries: slot number + 1 */
+	uint32_t		nchains;	/* a power of two */
+	struct locator_set	**sets;		/* chains of sets */
+	uint32_t		nset_chains;	/* a power of two */
+	uint32_t		nsets;
+	size_t			set_octets;
+	uint32_t		max;
+	uint32_t		count;
+	uint32_t		used;		/* slots ever used */
+	uint32_t		free;		/* first free slot + 1; 0: none */
 };
 
-static inline union slot *
+static inline struct entry *
 slot_at(const struct lisp_mapcache *cache, uint32_t number)
 {
 	return (&cache->chunks[number / CHUNK][number % CHUNK]);
 }
 
+/* NULL when the slot is free. */
 static inline struct entry *
 entry_at(const struct lisp_mapcache *cache, uint32_t number)
 {
-	union slot slot = *slot_at(cache, number);
+	struct entry *entry = slot_at(cache, number);
 
-	return (slot.next_free & 1 ? NULL : slot.entry);
+	return (entry->set == NULL ? NULL : entry);
+}
+
+/* ------------------------------------------------------------ locator sets */
+
+static inline size_t
+set_size(unsigned nlocators)
+{
+	return (sizeof(struct locator_set) + nlocators * sizeof(struct lisp_locator));
+}
+
+/* Whether locators are up is not hashed, so that it can change in place. */
+static uint32_t
+set_hash(const struct lisp_mapping *mapping)
+{
+	uint32_t hash = ((uint32_t)mapping->action << 8) | mapping->nlocators;
+	unsigned i;
+
+	for (i = 0; i < mapping->nlocators; i++) {
+		const struct lisp_locator *locator = &mapping->locators[i];
+
+		hash += ((uint32_t)locator->priority << 8) | locator->weight;
+		hash = lisp_hash_words(locator->rloc.words, 4, hash + locator->rloc.af);
+	}
+	return (hash);
+}
+
+static bool
+set_is(const struct locator_set *set, const struct lisp_mapping *mapping)
+{
+	unsigned i;
+
+	if (set->action != mapping->action || set->nlocators != mapping->nlocators)
+		return (false);
+	for (i = 0; i < set->nlocators; i++) {
+		const struct lisp_locator *a = &set->locators[i], *b = &mapping->locators[i];
+
+		if (a->priority != b->priority || a->weight != b->weight || a->up != b->up ||
+		    !lisp_addr_equal(&a->rloc, &b->rloc))
+			return (false);
+	}
+	return (true);
+}
+
+/* Not growing is no error: chains get longer. */
+static void
+sets_grow(struct lisp_mapcache *cache)
+{
+	uint32_t i, nchains = cache->nset_chains * 2;
+	struct locator_set **sets = lisp_alloc(nchains * sizeof(sets[0]));
+
+	if (sets == NULL)
+		return;
+	for (i = 0; i < cache->nset_chains; i++)
+		while (cache->sets[i] != NULL) {
+			struct locator_set *set = cache->sets[i];
+
+			cache->sets[i] = set->next;
+			set->next = sets[set->hash & (nchains - 1)];
+			sets[set->hash & (nchains - 1)] = set;
+		}
+	lisp_free(cache->sets);
+	cache->sets = sets;
+	cache->nset_chains = nchains;
+}
+
+/* A set of these contents with one reference more, or NULL. */
+static struct locator_set *
+set_take(struct lisp_mapcache *cache, const struct lisp_mapping *mapping)
+{
+	uint32_t hash = set_hash(mapping);
+	struct locator_set *set;
+
+	for (set = cache->sets[hash & (cache->nset_chains - 1)]; set != NULL; set = set->next)
+		if (set->hash == hash && set_is(set, mapping)) {
+			set->references++;
+			return (set);
+		}
+	if ((set = lisp_alloc(set_size(mapping->nlocators))) == NULL)
+		return (NULL);
+	set->references = 1;
+	set->hash = hash;
+	set->action = mapping->action;
+	set->nlocators = mapping->nlocators;
+	memcpy(set->locators, mapping->locators, mapping->nlocators * sizeof(set->locators[0]));
+	if (cache->nsets >= cache->nset_chains)
+		sets_grow(cache);
+	set->next = cache->sets[hash & (cache->nset_chains - 1)];
+	cache->sets[hash & (cache->nset_chains - 1)] = set;
+	cache->nsets++;
+	cache->set_octets += set_size(set->nlocators);
+	return (set);
+}
+
+static void
+set_give(struct lisp_mapcache *cache, struct locator_set *set)
+{
+	struct locator_set **link = &cache->sets[set->hash & (cache->nset_chains - 1)];
+
+	if (--set->references != 0)
+		return;
+	while (*link != set)
+		link = &(*link)->next;
+	*link = set->next;
+	cache->nsets--;
+	cache->set_octets -= set_size(set->nlocators);
+	lisp_free(set);
+}
+
+/* ----------------------------------------------------------------- entries */
+
+static uint32_t
+entry_hash(uint32_t iid, const struct lisp_prefix *eid)
+{
+	return (lisp_hash_words(eid->addr.words, 4, iid * 256 + eid->len + ((uint32_t)eid->addr.af << 28)));
+}
+
+static struct entry *
+entry_find(const struct lisp_mapcache *cache, uint32_t iid, const struct lisp_prefix *eid)
+{
+	uint32_t hash = entry_hash(iid, eid), next = cache->chains[hash & (cache->nchains - 1)];
+
+	while (next != 0) {
+		struct entry *entry = slot_at(cache, next - 1);
+
+		if (entry->hash == hash && entry->iid == iid && lisp_prefix_equal(&entry->eid, eid))
+			return (entry);
+		next = entry->next;
+	}
+	return (NULL);
+}
+
+static void
+entries_grow(struct lisp_mapcache *cache)
+{
+	uint32_t i, nchains = cache->nchains * 2;
+	uint32_t *chains = lisp_alloc(nchains * sizeof(chains[0]));
+
+	if (chains == NULL)
+		return;
+	for (i = 0; i < cache->used; i++) {
+		struct entry *entry = entry_at(cache, i);
+
+		if (entry != NULL) {
+			entry->next = chains[entry->hash & (nchains - 1)];
+			chains[entry->hash & (nchains - 1)] = i + 1;
+		}
+	}
+	lisp_free(cache->chains);
+	cache->chains = chains;
+	cache->nchains = nchains;
 }
 
 struct lisp_mapcache *
@@ -53,9 +217,12 @@ lisp_mapcache_new(uint32_t max_entries)
 	if (cache == NULL)
 		return (NULL);
 	cache->max = max_entries;
+	cache->nchains = cache->nset_chains = CHAINS_MIN;
 	cache->lpm = lisp_lpm_new();
 	cache->chunks = lisp_alloc(((size_t)max_entries / CHUNK + 1) * sizeof(cache->chunks[0]));
-	if (cache->lpm == NULL || cache->chunks == NULL) {
+	cache->chains = lisp_alloc(CHAINS_MIN * sizeof(cache->chains[0]));
+	cache->sets = lisp_alloc(CHAINS_MIN * sizeof(cache->sets[0]));
+	if (cache->lpm == NULL || cache->chunks == NULL || cache->chains == NULL || cache->sets == NULL) {
 		lisp_mapcache_free(cache);
 		return (NULL);
 	}
@@ -65,14 +232,20 @@ lisp_mapcache_new(uint32_t max_entries)
 void
 lisp_mapcache_free(struct lisp_mapcache *cache)
 {
+	struct locator_set *set;
 	uint32_t i;
 
 	if (cache == NULL)
 		return;
-	for (i = 0; i < cache->used; i++)
-		lisp_free(entry_at(cache, i));
 	for (i = 0; i < cache->used; i += CHUNK)
 		lisp_free(cache->chunks[i / CHUNK]);
+	for (i = 0; cache->sets != NULL && i < cache->nset_chains; i++)
+		while ((set = cache->sets[i]) != NULL) {
+			cache->sets[i] = set->next;
+			lisp_free(set);
+		}
+	lisp_free(cache->sets);
+	lisp_free(cache->chains);
 	lisp_free(cache->chunks);
 	lisp_lpm_free(cache->lpm);
 	lisp_free(cache);
@@ -87,18 +260,9 @@ lisp_mapcache_count(const struct lisp_mapcache *cache)
 size_t
 lisp_mapcache_memory(const struct lisp_mapcache *cache)
 {
-	size_t total = sizeof(*cache) + lisp_lpm_memory(cache->lpm);
-	uint32_t i;
-
-	for (i = 0; i < cache->used; i++) {
-		const struct entry *entry = entry_at(cache, i);
-
-		if (i % CHUNK == 0)
-			total += CHUNK * sizeof(union slot);
-		if (entry != NULL)
-			total += sizeof(*entry) + entry->nlocators * sizeof(entry->locators[0]);
-	}
-	return (total);
+	return (sizeof(*cache) + lisp_lpm_memory(cache->lpm) + cache->set_octets +
+	    (cache->used + CHUNK - 1) / CHUNK * CHUNK * sizeof(struct entry) + cache->nchains * sizeof(cache->chains[0]) +
+	    cache->nset_chains * sizeof(cache->sets[0]) + (cache->max / CHUNK + 1) * sizeof(cache->chunks[0]));
 }
 
 int
@@ -129,9 +293,9 @@ copy_out(const struct entry *entry, struct lisp_mapping *out)
 	memset(out, 0, sizeof(*out));
 	out->eid = entry->eid;
 	out->iid = entry->iid;
-	out->action = entry->action;
-	out->nlocators = entry->nlocators;
-	memcpy(out->locators, entry->locators, entry->nlocators * sizeof(out->locators[0]));
+	out->action = entry->set->action;
+	out->nlocators = entry->set->nlocators;
+	memcpy(out->locators, entry->set->locators, entry->set->nlocators * sizeof(out->locators[0]));
 }
 
 static int
@@ -139,11 +303,11 @@ slot_take(struct lisp_mapcache *cache, uint32_t *number)
 {
 	if (cache->free != 0) {
 		*number = cache->free - 1;
-		cache->free = (uint32_t)(slot_at(cache, *number)->next_free >> 1);
+		cache->free = slot_at(cache, *number)->next;
 		return (0);
 	}
 	if (cache->used % CHUNK == 0) {
-		union slot *chunk = lisp_alloc(CHUNK * sizeof(*chunk));
+		struct entry *chunk = lisp_alloc(CHUNK * sizeof(*chunk));
 
 		if (chunk == NULL)
 			return (ENOMEM);
@@ -156,77 +320,99 @@ slot_take(struct lisp_mapcache *cache, uint32_t *number)
 static void
 slot_give(struct lisp_mapcache *cache, uint32_t number)
 {
-	uint32_t i;
+	uint32_t i, *chains;
 
-	slot_at(cache, number)->next_free = ((uintptr_t)cache->free << 1) | 1;
+	slot_at(cache, number)->set = NULL;
+	slot_at(cache, number)->next = cache->free;
 	cache->free = number + 1;
+	if (cache->count != 0)
+		return;
 	/* The last mapping gone: give the memory back, so that a flush leaves things as they were. */
-	if (cache->count == 0) {
-		for (i = 0; i < cache->used; i += CHUNK)
-			lisp_free(cache->chunks[i / CHUNK]);
-		cache->used = 0;
-		cache->free = 0;
+	for (i = 0; i < cache->used; i += CHUNK)
+		lisp_free(cache->chunks[i / CHUNK]);
+	cache->used = 0;
+	cache->free = 0;
+	if (cache->nchains > CHAINS_MIN && (chains = lisp_alloc(CHAINS_MIN * sizeof(chains[0]))) != NULL) {
+		lisp_free(cache->chains);
+		cache->chains = chains;
+		cache->nchains = CHAINS_MIN;
 	}
 }
 
 int
 lisp_mapcache_set(struct lisp_mapcache *cache, const struct lisp_mapping *mapping)
 {
-	struct entry *entry, *same;
+	struct entry *entry;
+	struct locator_set *set, *before;
+	uint32_t number, *chain;
 	void *old;
 	int error;
 
 	if ((error = lisp_mapping_check(mapping)) != 0)
 		return (error);
-	same = lisp_lpm_exact(cache->lpm, mapping->iid, &mapping->eid);
-	if (same == NULL && cache->count >= cache->max)
+	entry = entry_find(cache, mapping->iid, &mapping->eid);
+	if (entry == NULL && cache->count >= cache->max)
 		return (ENOSPC);
-	entry = lisp_alloc(sizeof(*entry) + mapping->nlocators * sizeof(entry->locators[0]));
-	if (entry == NULL)
+	if ((set = set_take(cache, mapping)) == NULL)
 		return (ENOMEM);
+	if (entry != NULL) {
+		before = entry->set;
+		error = lisp_lpm_set(cache->lpm, mapping->iid, &mapping->eid, set, &old);
+		/* A replacement finds its place made. */
+		LISP_ASSERT(error == 0 && old == before);
+		entry->set = set;
+		set_give(cache, before);
+		return (error);
+	}
+	if ((error = slot_take(cache, &number)) != 0) {
+		set_give(cache, set);
+		return (error);
+	}
+	if ((error = lisp_lpm_set(cache->lpm, mapping->iid, &mapping->eid, set, &old)) != 0) {
+		slot_give(cache, number);
+		set_give(cache, set);
+		return (error);
+	}
+	if (cache->count >= cache->nchains)
+		entries_grow(cache);
+	entry = slot_at(cache, number);
 	entry->eid = mapping->eid;
 	entry->iid = mapping->iid;
-	entry->action = mapping->action;
-	entry->nlocators = mapping->nlocators;
-	memcpy(entry->locators, mapping->locators, mapping->nlocators * sizeof(entry->locators[0]));
-	if (same != NULL)
-		entry->slot = same->slot;
-	else if ((error = slot_take(cache, &entry->slot)) != 0) {
-		lisp_free(entry);
-		return (error);
-	}
-	if ((error = lisp_lpm_set(cache->lpm, mapping->iid, &mapping->eid, entry, &old)) != 0) {
-		/* Only an addition can fail: a replacement finds its place made. */
-		LISP_ASSERT(same == NULL);
-		slot_give(cache, entry->slot);
-		lisp_free(entry);
-		return (error);
-	}
-	LISP_ASSERT(old == same);
-	slot_at(cache, entry->slot)->entry = entry;
-	if (same == NULL)
-		cache->count++;
-	lisp_free(same);
+	entry->hash = entry_hash(mapping->iid, &mapping->eid);
+	entry->set = set;
+	chain = &cache->chains[entry->hash & (cache->nchains - 1)];
+	entry->next = *chain;
+	*chain = number + 1;
+	cache->count++;
 	return (0);
 }
 
 int
 lisp_mapcache_delete(struct lisp_mapcache *cache, uint32_t iid, const struct lisp_prefix *eid)
 {
-	struct entry *entry = lisp_lpm_remove(cache->lpm, iid, eid);
+	struct entry *entry = entry_find(cache, iid, eid);
+	struct locator_set *set;
+	uint32_t *link, number;
 
 	if (entry == NULL)
 		return (ENOENT);
+	set = lisp_lpm_remove(cache->lpm, iid, eid);
+	LISP_ASSERT(set == entry->set);
+	link = &cache->chains[entry->hash & (cache->nchains - 1)];
+	while (slot_at(cache, *link - 1) != entry)
+		link = &slot_at(cache, *link - 1)->next;
+	number = *link - 1;
+	*link = entry->next;
 	cache->count--;
-	slot_give(cache, entry->slot);
-	lisp_free(entry);
+	slot_give(cache, number);
+	set_give(cache, set);
 	return (0);
 }
 
 int
 lisp_mapcache_get(const struct lisp_mapcache *cache, uint32_t iid, const struct lisp_prefix *eid, struct lisp_mapping *out)
 {
-	const struct entry *entry = lisp_lpm_exact(cache->lpm, iid, eid);
+	const struct entry *entry = entry_find(cache, iid, eid);
 
 	if (entry == NULL)
 		return (ENOENT);
@@ -238,25 +424,34 @@ int
 lisp_mapcache_lookup(const struct lisp_mapcache *cache, uint32_t iid, const struct lisp_addr *addr,
     struct lisp_mapping *out)
 {
-	const struct entry *entry = lisp_lpm_lookup(cache->lpm, iid, addr);
+	struct lisp_prefix eid;
+	unsigned len;
 
-	if (entry == NULL)
+	/* The tree tells that there is a match, but only the entries know of which prefix; this is not the packet path. */
+	if (lisp_lpm_lookup(cache->lpm, iid, addr) == NULL)
 		return (ENOENT);
-	copy_out(entry, out);
-	return (0);
+	for (len = lisp_addr_size(addr->af) * 8; ; len--) {
+		memset(&eid, 0, sizeof(eid));
+		eid.addr = *addr;
+		eid.len = (uint8_t)len;
+		lisp_prefix_mask(&eid);
+		if (lisp_mapcache_get(cache, iid, &eid, out) == 0)
+			return (0);
+		LISP_ASSERT(len != 0);
+	}
 }
 
 int
 lisp_mapcache_peek(const struct lisp_mapcache *cache, uint32_t iid, const struct lisp_addr *addr, uint8_t *action,
     const struct lisp_locator **locators, unsigned *count)
 {
-	const struct entry *entry = lisp_lpm_lookup(cache->lpm, iid, addr);
+	const struct locator_set *set = lisp_lpm_lookup(cache->lpm, iid, addr);
 
-	if (entry == NULL)
+	if (set == NULL)
 		return (ENOENT);
-	*action = entry->action;
-	*locators = entry->locators;
-	*count = entry->nlocators;
+	*action = set->action;
+	*locators = set->locators;
+	*count = set->nlocators;
 	return (0);
 }
 
@@ -296,21 +491,18 @@ lisp_mapcache_flush(struct lisp_mapcache *cache, uint32_t iid)
 uint32_t
 lisp_mapcache_set_locator_state(struct lisp_mapcache *cache, const struct lisp_addr *rloc, bool up)
 {
+	struct locator_set *set;
 	uint32_t i, j, changed = 0;
 
-	for (i = 0; i < cache->used; i++) {
-		struct entry *entry = entry_at(cache, i);
+	for (i = 0; i < cache->nset_chains; i++)
+		for (set = cache->sets[i]; set != NULL; set = set->next)
+			for (j = 0; j < set->nlocators; j++) {
+				struct lisp_locator *locator = &set->locators[j];
 
-		if (entry == NULL)
-			continue;
-		for (j = 0; j < entry->nlocators; j++) {
-			struct lisp_locator *locator = &entry->locators[j];
-
-			if (locator->up != up && lisp_addr_equal(&locator->rloc, rloc)) {
-				locator->up = up;
-				changed++;
+				if (locator->up != up && lisp_addr_equal(&locator->rloc, rloc)) {
+					locator->up = up;
+					changed += set->references;
+				}
 			}
-		}
-	}
 	return (changed);
 }
