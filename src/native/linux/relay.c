@@ -40,6 +40,8 @@
 #define SPARE_BUFFERS 8
 #define PIPE_SIZE (1024 * 1024)
 #define SPARE_PIPES 8
+/* Pipes a worker may have; beyond that, and without descriptors for more, octets are copied. */
+#define PIPES 256
 /* Octets of one direction before others have their turn. */
 #define TURN (1024u * 1024)
 #define EVENTS 256
@@ -105,7 +107,7 @@ struct worker {
 	uint8_t *spare[SPARE_BUFFERS];
 	unsigned spares;
 	int spare_pipes[SPARE_PIPES][2];
-	unsigned spare_pipe_count;
+	unsigned spare_pipe_count, pipes;
 	size_t held;
 	int64_t now, next_check;
 	_Atomic unsigned count;
@@ -158,6 +160,14 @@ static void give_buffer(struct worker *w, uint8_t *buffer, uint32_t capacity)
 		free(buffer);
 }
 
+static void close_pipe(struct worker *w, int ends[2])
+{
+	close(ends[0]);
+	close(ends[1]);
+	ends[0] = ends[1] = -1;
+	w->pipes--;
+}
+
 static void release(struct worker *w, struct direction *d)
 {
 	if (d->buffer != NULL) {
@@ -166,12 +176,10 @@ static void release(struct worker *w, struct direction *d)
 		d->buffer = NULL;
 	}
 	d->start = d->end = d->capacity = 0;
-	if (d->pipe[0] >= 0 && w->spare_pipe_count < SPARE_PIPES) {
+	if (d->pipe[0] >= 0 && w->spare_pipe_count == SPARE_PIPES)
+		close_pipe(w, d->pipe);
+	else if (d->pipe[0] >= 0)
 		memcpy(w->spare_pipes[w->spare_pipe_count++], d->pipe, sizeof(d->pipe));
-	} else if (d->pipe[0] >= 0) {
-		close(d->pipe[0]);
-		close(d->pipe[1]);
-	}
 	d->pipe[0] = d->pipe[1] = -1;
 }
 
@@ -181,10 +189,13 @@ static int take_pipe(struct worker *w, struct direction *d)
 		memcpy(d->pipe, w->spare_pipes[--w->spare_pipe_count], sizeof(d->pipe));
 		return 0;
 	}
+	if (w->pipes >= PIPES)
+		return -ENFILE;
 	if (pipe2(d->pipe, O_NONBLOCK | O_CLOEXEC) < 0) {
 		d->pipe[0] = d->pipe[1] = -1;
 		return -errno;
 	}
+	w->pipes++;
 	/* Beyond the user's share of pipe memory it stays small, which is slower and works. */
 	fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE);
 	return 0;
@@ -221,10 +232,8 @@ static void finish(struct session *s, enum am_close_reason reason, int error)
 		else
 			close(s->sides[i].fd);
 		if (held(&s->directions[i]) > 0 && s->directions[i].pipe[0] >= 0) {
-			/* Not to be reused with somebody's bytes in it. */
-			close(s->directions[i].pipe[0]);
-			close(s->directions[i].pipe[1]);
-			s->directions[i].pipe[0] = s->directions[i].pipe[1] = -1;
+			/* Not to be reused with somebody's octets in it. */
+			close_pipe(w, s->directions[i].pipe);
 		}
 		release(w, &s->directions[i]);
 	}
@@ -273,12 +282,7 @@ static ssize_t fill(struct worker *w, struct direction *d, enum am_relay_method 
 {
 	ssize_t got;
 
-	if (method == AM_RELAY_SPLICE) {
-		if (d->pipe[0] < 0) {
-			int error = take_pipe(w, d);
-			if (error < 0)
-				return error;
-		}
+	if (method == AM_RELAY_SPLICE && d->buffer == NULL && (d->pipe[0] >= 0 || take_pipe(w, d) == 0)) {
 		got = splice(from, NULL, d->pipe[1], NULL, PIPE_SIZE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	} else {
 		if (d->buffer == NULL) {
@@ -340,6 +344,7 @@ static void pump(struct session *s, int way)
 	int to = way == UP ? SERVER : CLIENT;
 	enum am_relay_method method = way == UP ? w->relay->config.up : w->relay->config.down;
 	uint32_t budget = TURN;
+	bool first = true;
 
 	while (!s->dead) {
 		if (held(d) > 0) {
@@ -375,6 +380,14 @@ static void pump(struct session *s, int way)
 			return;
 		}
 		ssize_t got = fill(w, d, method, s->sides[from].fd);
+		if (d->pipe[0] >= 0 && (got == 0 || (got == -EAGAIN && first))) {
+			/* Readable, yet nothing to splice, or the end: an urgent octet may be next, and splice() does not
+			 * see past it. recv() does, and what it says counts. */
+			release(w, d);
+			method = AM_RELAY_COPY;
+			continue;
+		}
+		first = false;
 		if (got == -EAGAIN)
 			return release(w, d);
 		if (got < 0) {
@@ -571,11 +584,8 @@ static void *run(void *argument)
 		/* A burst is over: one buffer and one pipe are enough to start the next one. */
 		while (count <= 0 && w->spares > 1)
 			free(w->spare[--w->spares]);
-		while (count <= 0 && w->spare_pipe_count > 1) {
-			w->spare_pipe_count--;
-			close(w->spare_pipes[w->spare_pipe_count][0]);
-			close(w->spare_pipes[w->spare_pipe_count][1]);
-		}
+		while (count <= 0 && w->spare_pipe_count > 1)
+			close_pipe(w, w->spare_pipes[--w->spare_pipe_count]);
 	}
 	obey(w);
 	while (w->sessions != NULL)
@@ -619,11 +629,8 @@ static void free_relay(struct am_relay *r, unsigned workers)
 
 		while (w->spares > 0)
 			free(w->spare[--w->spares]);
-		while (w->spare_pipe_count > 0) {
-			w->spare_pipe_count--;
-			close(w->spare_pipes[w->spare_pipe_count][0]);
-			close(w->spare_pipes[w->spare_pipe_count][1]);
-		}
+		while (w->spare_pipe_count > 0)
+			close_pipe(w, w->spare_pipes[--w->spare_pipe_count]);
 		close(w->epoll);
 		close(w->wake);
 		pthread_mutex_destroy(&w->mutex);
@@ -706,6 +713,7 @@ static struct session *take_session(struct am_relay *r)
 			for (unsigned i = CHUNK; i-- > 0;) {
 				chunk[i].index = r->chunk_count * CHUNK + i;
 				atomic_store(&chunk[i].generation, 1);
+				chunk[i].dead = true;
 				chunk[i].next = r->free;
 				r->free = &chunk[i];
 			}
@@ -809,9 +817,11 @@ void am_relay_abort(struct am_relay *r, uint64_t number, enum am_close_reason re
 {
 	uint32_t generation;
 	struct session *s = find_session(r, number, &generation);
+	struct worker *w = s == NULL ? NULL : atomic_load(&s->worker);
 
-	if (s != NULL && atomic_load(&s->generation) == generation)
-		tell(s->worker, s, generation, true, reason);
+	/* No worker: a number nobody has been given yet. */
+	if (w != NULL && atomic_load(&s->generation) == generation)
+		tell(w, s, generation, true, reason);
 }
 
 unsigned am_relay_sessions(struct am_relay *r)

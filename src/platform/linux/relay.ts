@@ -15,8 +15,11 @@ import {
   type SocketHandle,
 } from '../platform.js';
 
-/** Copying against splicing: README of test/bench has the figures. */
-export const METHODS: { up: RelayMethod; down: RelayMethod } = { up: 'copy', down: 'copy' };
+/**
+ * Splicing costs less processor time per octet than copying through a buffer, TCP to TCP a third to two thirds less,
+ * TCP to MPTCP a third; MPTCP to TCP as much, since the kernel copies there either way.
+ */
+export const METHODS: { up: RelayMethod; down: RelayMethod } = { up: 'splice', down: 'splice' };
 
 /** Milliseconds and seconds the native side holds in 32 bits; 0 is 'never' there. */
 const limit = (value: number): number =>
