@@ -5,6 +5,8 @@
  *
  *	flow serve <address> <port>			serves until it is ended
  *	flow send [-s source] [-p port] [-n octets] [-r octets/s] [-t seconds] <address> <port>
+ *	flow echoserve <address> <port>		sends back what it gets
+ *	flow echo [-s source] [-n octets] [-t seconds] <address> <port>	compares what such a server sends back
  *	flow udp [-s source] <address> <port> <count>	one datagram from each of `count` ports
  *	flow blast [-s source] [-l octets] [-t seconds] <address> <port>	UDP as fast as it goes
  *	flow trickle [-l octets] <address> <port> <count>	that many UDP datagrams from 16 ports, none lost to a full queue
@@ -198,7 +200,22 @@ serve_one(int fd)
 }
 
 static int
-serve(const char *address, const char *port)
+echo_one(int fd)
+{
+	unsigned char buffer[CHUNK];
+	ssize_t n, sent;
+
+	while ((n = read(fd, buffer, sizeof(buffer))) > 0)
+		for (ssize_t at = 0; at < n; at += sent) {
+			sent = write(fd, buffer + at, (size_t)(n - at));
+			if (sent <= 0)
+				return (1);
+		}
+	return (n == 0 ? 0 : 1);
+}
+
+static int
+serve(const char *address, const char *port, int (*one_client)(int))
 {
 	struct addrinfo *ai = resolve(address, port, SOCK_STREAM);
 	int fd, one = 1, s;
@@ -218,7 +235,7 @@ serve(const char *address, const char *port)
 		pid = fork();
 		if (pid == 0) {
 			close(s);
-			_exit(serve_one(fd));
+			_exit(one_client(fd));
 		}
 		close(fd);
 	}
@@ -277,6 +294,33 @@ send_one(const char *source, const char *local_port, uint64_t octets, uint64_t r
 	printf("%s seconds %.2f up %s down %s\n", text, now() - started, answer == 'y' ? "same" : "DIFFERENT",
 	    good ? "same" : "DIFFERENT");
 	return (good && answer == 'y' ? 0 : 1);
+}
+
+static int
+echo(const char *source, uint64_t octets, int patience, const char *address, const char *port)
+{
+	struct addrinfo *ai = resolve(address, port, SOCK_STREAM);
+	struct transfer t = { 0 };
+	double started = now();
+	char text[65];
+	bool good;
+
+	t.fd = socket(ai->ai_family, SOCK_STREAM, 0);
+	if (t.fd == -1)
+		err(2, "socket");
+	bind_source(t.fd, source, NULL);
+	if (connect(t.fd, ai->ai_addr, ai->ai_addrlen) == -1)
+		err(1, "connect to %s %s", address, port);
+	nonblocking(t.fd);
+	stream_init(&t.out, 3, octets);
+	stream_init(&t.in, 3, octets);
+	stream_init(&t.expected, 3, octets);
+	if (!move(&t, patience))
+		errx(1, "broken off with %ju octets to send and %ju to receive", (uintmax_t)t.out.left,
+		    (uintmax_t)t.in.left);
+	good = verdict(&t, text);
+	printf("%s seconds %.2f %s\n", text, now() - started, good ? "same" : "DIFFERENT");
+	return (good ? 0 : 1);
 }
 
 static int
@@ -350,7 +394,7 @@ trickle(int length, const char *address, const char *port, int count)
 			usleep(500);
 		/* Lets the receiving thread have the processor. */
 		if (i % 32 == 31)
-			usleep(500);
+			usleep(2000);
 	}
 	printf("sent %d\n", count);
 	return (0);
@@ -417,7 +461,11 @@ main(int argc, char **argv)
 	argc -= optind;
 	argv += optind;
 	if (strcmp(mode, "serve") == 0 && argc == 2)
-		return (serve(argv[0], argv[1]));
+		return (serve(argv[0], argv[1], serve_one));
+	if (strcmp(mode, "echoserve") == 0 && argc == 2)
+		return (serve(argv[0], argv[1], echo_one));
+	if (strcmp(mode, "echo") == 0 && argc == 2)
+		return (echo(source, octets, seconds, argv[0], argv[1]));
 	if (strcmp(mode, "send") == 0 && argc == 2)
 		return (send_one(source, local_port, octets, rate, seconds, argv[0], argv[1]));
 	if (strcmp(mode, "udp") == 0 && argc == 3)
