@@ -31,8 +31,6 @@ mkdir -p /run/netns || exit 71
 mount -t proc proc /proc 2>/dev/null
 ip link set lo up || exit 72
 echo "ready $pid"
-# Process 1 inherits orphans; with SIGCHLD ignored, also across exec, the kernel buries them.
-trap '' CHLD
 `;
 
 export class Holder {
@@ -54,9 +52,9 @@ export class Holder {
       '--kill-child',
       ...(rootless ? ['--user', '--map-root-user'] : []),
     ];
-    const wait = options.standing
-      ? 'exec sleep infinity </dev/null >/dev/null 2>&1'
-      : 'exec cat >/dev/null 2>&1';
+    // Process 1 inherits orphans; with SIGCHLD ignored the kernel buries them.
+    const last = options.standing ? 'sleep infinity </dev/null' : 'cat';
+    const wait = `exec env --ignore-signal=CHLD ${last} >/dev/null 2>&1`;
     const child = spawn('unshare', [...args, 'sh', '-c', `${SCRIPT}${wait}`], {
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: options.standing,

@@ -199,22 +199,27 @@ describe('privileged parent, unprivileged daemon', { skip: split }, () => {
   it('the daemon killed by -9: unproxied within a second, then back', async () => {
     const pid = await daemonPid();
     await lab().run('gateway', ['kill', '-KILL', String(pid)]);
-    const killed = performance.now();
-    const { stdout } = await lab().run('client', [
-      'curl',
-      '-sS',
-      '--noproxy',
-      '*',
-      '--max-time',
-      '1',
-      lab().url('/bytes/100'),
-      '-o',
-      '/dev/null',
-      '-w',
-      '%{http_code}',
-    ]);
-    assert.equal(stdout, '200');
-    assert.ok(performance.now() - killed < 1000, `took ${performance.now() - killed} ms`);
+    // A connection that comes while the dead daemon's listener is being closed gets a reset; the next ones pass.
+    await waitFor(
+      'a new connection to pass',
+      async () => {
+        const curl = [
+          'curl',
+          '-s',
+          '--noproxy',
+          '*',
+          '--max-time',
+          '1',
+          '-o',
+          '/dev/null',
+          '-w',
+          '%{http_code}',
+        ];
+        const { stdout } = await lab().run('client', [...curl, lab().url('/bytes/100')], { tolerant: true });
+        return stdout === '200';
+      },
+      1000,
+    );
     await waitFor('the guard to start another', async () => {
       const status = await lab().api('gateway', 'status');
       return status.pid !== pid && status.state === 'running';
