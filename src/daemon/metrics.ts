@@ -2,7 +2,7 @@
 
 /** Prometheus' view of the daemon. Everything is read when it is asked for; the gateway keeps plain numbers. */
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
-import type { PathState } from '../lisp/mapping.js';
+import { pathKey, type PathState } from '../lisp/mapping.js';
 import type { Daemon } from './daemon.js';
 
 export function createMetrics(daemon: Daemon): Registry {
@@ -106,10 +106,12 @@ export function createMetrics(daemon: Daemon): Registry {
     ['local', 'remote'],
     () => {
       daemon.gateway?.sampleRetransmits();
-      return [...(daemon.gateway?.retransmits.values() ?? [])].map(({ path, count }) => [
-        { local: path.local, remote: path.remote },
-        count,
-      ]);
+      const counts = new Map(paths().map(({ local, remote }) => [pathKey({ local, remote }), 0]));
+      for (const [key, { count }] of daemon.gateway?.retransmits ?? []) counts.set(key, count);
+      return [...counts].map(([key, count]) => {
+        const [local = '', remote = ''] = key.split('>');
+        return [{ local, remote }, count];
+      });
     },
   );
   gauge(
