@@ -33,6 +33,11 @@
 
 /* How much of an ICMP message is looked at: the quoted outer headers and the ICMP and IP headers before them. */
 #define	LISP_ICMP_LOOK	256
+/*
+ * ICMP can be forged. No path in use takes less than every host must be able to receive (RFC 1122 section 3.3.2); what is
+ * said to take less would, with DF set, take no TCP any more.
+ */
+#define	LISP_PATH_MTU_LEAST	576
 
 /* ---------------------------------------------------------------- decapsulation */
 
@@ -212,6 +217,7 @@ lisp_path_mtu(struct lisp_softc *sc, const struct lisp_icmp_report *report)
 			mtu = lisp_paths_mtu(sc->sc_tables.paths, number);
 			mtu = lisp_icmp_plateau(mtu != 0 ? (uint16_t)mtu : sc->sc_tables.underlay_mtu);
 		}
+		mtu = MAX(mtu, LISP_PATH_MTU_LEAST);
 		lowered = lisp_paths_lower_mtu(sc->sc_tables.paths, &report->path, (uint16_t)mtu, lisp_now_ms());
 		if (lowered)
 			mtu = lisp_paths_mtu(sc->sc_tables.paths, number);

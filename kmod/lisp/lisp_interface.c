@@ -566,6 +566,7 @@ lisp_create(struct if_clone *ifc __unused, char *name __unused, size_t length __
 	if (error == 0) {
 		sc->sc_running = true;
 		V_lisp_softc = sc;
+		callout_reset(&sc->sc_age, hz, lisp_age, sc);
 	}
 	sx_xunlock(&lisp_config_sx);
 	if (error != 0) {
@@ -582,7 +583,6 @@ lisp_create(struct if_clone *ifc __unused, char *name __unused, size_t length __
 	ND_IFINFO(ifp)->flags &= ~(ND6_IFF_AUTO_LINKLOCAL | ND6_IFF_IFDISABLED);
 	ND_IFINFO(ifp)->flags |= ND6_IFF_NO_DAD;
 #endif
-	callout_reset(&sc->sc_age, hz, lisp_age, sc);
 	*ifpp = ifp;
 	return (0);
 }

@@ -123,6 +123,16 @@ export async function prepare(
   mkdirSync(directory, { recursive: true });
   const module = await buildModule(abi, 'lisp', environment, tools, join(temporary, 'obj-lisp'));
   copyFileSync(module, join(directory, 'lisp.ko'));
+  if (environment.kernelBuild) {
+    // Built with the debug kernel's options it does not fit the one without them.
+    const plain: VmEnvironment = { ...environment };
+    delete plain.kernelBuild;
+    mkdirSync(join(directory, 'plain'));
+    copyFileSync(
+      await buildModule(abi, 'lisp', plain, tools, join(temporary, 'obj-plain')),
+      join(directory, 'plain', 'lisp.ko'),
+    );
+  }
   const chop = await buildModule(
     join(guest, 'chop'),
     'chop',

@@ -13,7 +13,8 @@
 unit=$(kenv -q amptcp.unit || echo ns)
 
 sysctl net.isr.dispatch=direct >/dev/null
-kldload /amptcp/lisp.ko
+if [ -f /amptcp/plain/lisp.ko ]; then kldload /amptcp/plain/lisp.ko; else kldload /amptcp/lisp.ko; fi
+result $? "the module loads"
 ifconfig epair0 create >/dev/null
 ifconfig tap0 create >/dev/null
 make_jail ha epair0a

@@ -11,6 +11,12 @@ add_lisp
 expect "lisp0 is there" jexec xa ifconfig lisp0
 note "$(jexec xa ifconfig lisp0 | head -1)"
 
+refuse "there is one in each network stack" jexec xa ifconfig lisp create
+ifconfig lisp create >/dev/null
+ifconfig lisp0 vnet p1
+refuse "one that was moved to another network stack is of no use" jexec p1 $lisp rlocs 203.0.111.254
+expect "... and can be destroyed there" jexec p1 ifconfig lisp0 destroy
+
 serve hb 198.18.2.10 5001
 serve hb 2001:db8:2::10 5001
 

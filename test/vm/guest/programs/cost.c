@@ -16,7 +16,7 @@
 int
 main(int argc, char **argv)
 {
-	int mib[] = { CTL_KERN, KERN_PROC, KERN_PROC_ALL | KERN_PROC_INC_THREAD };
+	int mib[] = { CTL_KERN, KERN_PROC, KERN_PROC_ALL };	/* an entry for each thread */
 	struct kinfo_proc *list;
 	uint64_t total = 0;
 	size_t size = 0;
