@@ -392,16 +392,29 @@ export class Lab {
 
   /** Received (down) or sent (up) Mbit/s as iperf3's receiver saw them. */
   async iperf(direction: 'up' | 'down', seconds: number, args: string[] = []): Promise<number> {
-    const { stdout } = await this.run(
-      'client',
-      [
-        'iperf3', '-J', '-c', addresses.server(this.family), '-p', String(PORTS.iperf), '-t', String(seconds),
-        ...(direction === 'down' ? ['-R'] : []), ...args,
-      ],
-      { timeoutMs: (seconds + 30) * 1000 },
-    ); // prettier-ignore
-    const result = JSON.parse(stdout) as { end: { sum_received: { bits_per_second: number } } };
-    return result.end.sum_received.bits_per_second / 1e6;
+    const command = [
+      'iperf3', '-J', '-c', addresses.server(this.family), '-p', String(PORTS.iperf), '-t', String(seconds),
+      ...(direction === 'down' ? ['-R'] : []), ...args,
+    ]; // prettier-ignore
+    // Its server takes one test at a time, and hears of the end of the last one a little later than we do.
+    return waitFor(
+      'a result of iperf3',
+      async () => {
+        const { stdout } = await this.run('client', command, {
+          timeoutMs: (seconds + 30) * 1000,
+          tolerant: true,
+        });
+        const result = JSON.parse(stdout) as {
+          error?: string;
+          end?: { sum_received?: { bits_per_second: number } };
+        };
+        const rate = result.end?.sum_received?.bits_per_second;
+        if (rate === undefined) throw new LabError(result.error ?? 'no result');
+        return rate / 1e6;
+      },
+      (seconds + 10) * 1000,
+      250,
+    );
   }
 
   // ---------------------------------------------------------------- transfers

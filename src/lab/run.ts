@@ -56,7 +56,7 @@ export async function runScenario(options: LabRunOptions): Promise<LabReport> {
     const up = await proxied(lab, progress, 'up', bytes, directUp, failures);
     const down = await proxied(lab, progress, 'down', bytes, directDown, failures);
     await lab.startIperf();
-    const seconds = 3;
+    const seconds = 2;
     progress.step('iperf3, upload');
     const iperfUp = await lab.iperf('up', seconds);
     progress.step('iperf3, download');
