@@ -2,7 +2,7 @@
 /* Scenarios of sockets.test.ts: `node sockets-scenarios.js NAME`, inside namespaces of its own. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -329,13 +329,13 @@ while s.recv(100): pass`,
     assertReceived(await client.outcome(id, 20_000), 15 * MB);
     const mbps = (15 * MB * 8) / (performance.now() - started) / 1000;
     console.log(`down ${mbps.toFixed(0)} Mbit/s over two paths of 40`);
-    assert.ok(mbps > 40 * 1.5);
+    assert.ok(mbps > 40 * 1.35);
     const upload = client.transfer({ address: SERVER[4], send: 15 * MB, wish: { send: 0, afterEnd: true } });
     const begun = performance.now();
     assertReceived(await client.outcome(upload, 20_000), 0);
     const up = (15 * MB * 8) / (performance.now() - begun) / 1000;
     console.log(`up ${up.toFixed(0)} Mbit/s`);
-    assert.ok(up > 40 * 1.5);
+    assert.ok(up > 40 * 1.35);
     const report = await gateway.report();
     assert.equal(report.subflows?.length, 2);
     await gateway.stop();
@@ -350,7 +350,7 @@ while s.recv(100): pass`,
     assertReceived(await client.outcome(id, 20_000), 15 * MB);
     const mbps = (15 * MB * 8) / (performance.now() - started) / 1000;
     console.log(`down ${mbps.toFixed(0)} Mbit/s over two IPv6 paths of 40`);
-    assert.ok(mbps > 40 * 1.5);
+    assert.ok(mbps > 40 * 1.35);
     await gateway.stop();
   },
 
@@ -651,10 +651,9 @@ while s.recv(100): pass`,
     const { client, gateway } = await world();
     const usage = process.cpuUsage();
     const hoard: number[] = [];
-    const descriptors = nativePart('descriptors');
     execFileSync('prlimit', ['--pid', String(process.pid), '--nofile=400:20000']);
     try {
-      for (;;) hoard.push(...descriptors.socketPair());
+      for (;;) hoard.push(openSync('/dev/null', 'r'));
     } catch (error) {
       assert.equal((error as NodeJS.ErrnoException).code, 'EMFILE');
     }
@@ -666,7 +665,7 @@ while s.recv(100): pass`,
       `rested ${gateway.interceptor.counters().paused} times in ${(performance.now() - began).toFixed(0)} ms, ${((spent.user + spent.system) / 1000).toFixed(0)} ms of processor`,
     );
     assert.ok(performance.now() - began > 150);
-    for (const descriptor of hoard) descriptors.close(descriptor);
+    for (const descriptor of hoard) closeSync(descriptor);
     assertReceived(await client.outcome(id), 1000);
     await gateway.stop();
   },

@@ -139,6 +139,11 @@ export function buildNetwork(rate?: string): void {
   // MPTCP with bbr, the default of some hosts, stalls on wires this short.
   sysctl('net.ipv4.tcp_congestion_control', 'reno');
   for (const name of ['net.ipv4.conf.all.rp_filter', 'net.ipv4.conf.default.rp_filter']) sysctl(name, '0');
+  // Link-local addresses that are being looked for by others delay the first packet by a second or two.
+  for (const name of ['all', 'default']) {
+    sysctl(`net.ipv6.conf.${name}.accept_dad`, '0');
+    inside('client', 'sysctl', '-qw', `net.ipv6.conf.${name}.accept_dad=0`);
+  }
   ip('link', 'add', 'c0', 'type', 'veth', 'peer', 'name', 'c0', 'netns', 'client');
   for (const [ns, end] of [
     [[], '1'],

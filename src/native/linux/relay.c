@@ -86,6 +86,9 @@ struct session {
 	struct direction directions[2];
 	struct am_session_options options;
 	int64_t started, active;
+	/* Subflows as they were when the first side had said everything: by the end some may be gone. NULL: not yet. */
+	struct am_subflow *seen;
+	int seen_count;
 	bool dead;
 };
 
@@ -203,13 +206,80 @@ static int take_pipe(struct worker *w, struct direction *d)
 
 /* ------------------------------------------------------------ ending */
 
+/* Of the side that speaks MPTCP, if any. */
+static int look_at_subflows(struct session *s, struct am_subflow *subflows)
+{
+	uint32_t token = 0;
+
+	for (int i = SERVER; i >= CLIENT; i--) {
+		int count = am_subflows(s->sides[i].fd, subflows, AM_SUBFLOWS_MAX, &token);
+
+		if (count > 0 && token != 0)
+			return count;
+	}
+	return 0;
+}
+
+static bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	const struct sockaddr_in6 *a6 = (const struct sockaddr_in6 *)a, *b6 = (const struct sockaddr_in6 *)b;
+	const struct sockaddr_in *a4 = (const struct sockaddr_in *)a, *b4 = (const struct sockaddr_in *)b;
+
+	if (a->ss_family != b->ss_family || a4->sin_port != b4->sin_port)
+		return false;
+	if (a->ss_family == AF_INET6)
+		return memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) == 0;
+	return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+}
+
+static void remember_subflows(struct session *s)
+{
+	struct am_subflow subflows[AM_SUBFLOWS_MAX];
+	int seen;
+
+	if (s->seen != NULL)
+		return;
+	seen = look_at_subflows(s, subflows);
+	if (seen == 0)
+		return;
+	s->seen = malloc((size_t)seen * sizeof(subflows[0]));
+	if (s->seen == NULL)
+		return;
+	memcpy(s->seen, subflows, (size_t)seen * sizeof(subflows[0]));
+	s->seen_count = seen;
+}
+
+/* Those that are gone by now are reported as they were last seen. */
+static void report_subflows(struct session *s, struct am_session_report *report)
+{
+	int now = look_at_subflows(s, report->subflows);
+	int kept = 0;
+
+	/* A closed socket has lost its peer's address: then the earlier look is the better one. */
+	for (int i = 0; i < now; i++)
+		if (((struct sockaddr_in *)&report->subflows[i].remote)->sin_port != 0)
+			report->subflows[kept++] = report->subflows[i];
+	for (int i = 0; i < s->seen_count && kept < AM_SUBFLOWS_MAX; i++) {
+		bool there = false;
+
+		for (int j = 0; j < kept && !there; j++)
+			there = same_address(&report->subflows[j].local, &s->seen[i].local) &&
+			    same_address(&report->subflows[j].remote, &s->seen[i].remote);
+		if (!there)
+			report->subflows[kept++] = s->seen[i];
+	}
+	report->subflow_count = kept;
+	free(s->seen);
+	s->seen = NULL;
+	s->seen_count = 0;
+}
+
 static void finish(struct session *s, enum am_close_reason reason, int error)
 {
 	struct worker *w = s->worker;
 	struct am_session_report report;
 	bool reset_client = reason != AM_CLOSE_FINISHED && reason != AM_CLOSE_CLIENT_RESET;
 	bool reset_server = reason != AM_CLOSE_FINISHED && reason != AM_CLOSE_SERVER_RESET;
-	uint32_t token = 0;
 
 	if (s->dead)
 		return;
@@ -218,11 +288,7 @@ static void finish(struct session *s, enum am_close_reason reason, int error)
 	report.session = session_number(s);
 	report.reason = reason;
 	report.error = error;
-	for (int i = SERVER; i >= CLIENT && token == 0; i--) {
-		report.subflow_count = am_subflows(s->sides[i].fd, report.subflows, AM_SUBFLOWS_MAX, &token);
-		if (report.subflow_count < 0 || token == 0)
-			report.subflow_count = 0;
-	}
+	report_subflows(s, &report);
 	for (int i = 0; i < 2; i++) {
 		/* A descriptor passed elsewhere would keep its place in epoll. */
 		if (s->sides[i].registered)
@@ -372,6 +438,7 @@ static void pump(struct session *s, int way)
 			if (!d->shut) {
 				d->shut = true;
 				s->active = w->now;
+				remember_subflows(s);
 				/* ENOTCONN: reset in the meantime, which its own event tells. */
 				shutdown(s->sides[to].fd, SHUT_WR);
 			}
@@ -776,6 +843,8 @@ int am_relay_run(struct am_relay *r, int client, int server, const struct am_ses
 	set_options(client, options->keepalive_s);
 	set_options(server, options->keepalive_s);
 	s->worker = w;
+	s->seen = NULL;
+	s->seen_count = 0;
 	s->dead = false;
 	s->options = *options;
 	for (int i = 0; i < 2; i++) {
