@@ -8,15 +8,10 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { cleanWithoutGuard, connectToGuard, runGuard } from '../guard/index.js';
 import { PlatformError } from '../platform/platform.js';
-import { selectPlatform } from '../platform/select.js';
-import { ApiServer } from './api/server.js';
 import { ConfigError, DEFAULT_CONFIG, formatProblem, loadConfig, type LoadedConfig } from './config.js';
-import { Daemon } from './daemon.js';
 import { EXIT } from './exit-codes.js';
 import { createLog } from './log.js';
-import { AlreadyRunning, claimSocket } from './socket.js';
-import { proxies } from './roles/gateway.js';
-import { tunnels } from './roles/lisp.js';
+import { AlreadyRunning, claimSocket, isAnswering } from './socket.js';
 import { State } from './state.js';
 import { VERSION } from './version.js';
 
@@ -106,6 +101,7 @@ async function main(argv: string[]): Promise<number> {
   }
   if (options.clean) {
     await refuseIfRunning(config.api.socket);
+    const { selectPlatform } = await import('../platform/select.js');
     const platform = await selectPlatform({ device: config.lisp.device });
     await platform.clean();
     await platform.close?.();
@@ -129,6 +125,14 @@ async function main(argv: string[]): Promise<number> {
     });
   }
 
+  // The guard has no need of any of these, so it does not load them.
+  const [{ selectPlatform }, { ApiServer }, { Daemon }, { proxies }, { tunnels }] = await Promise.all([
+    import('../platform/select.js'),
+    import('./api/server.js'),
+    import('./daemon.js'),
+    import('./roles/gateway.js'),
+    import('./roles/lisp.js'),
+  ]);
   const log = createLog(config.log.level);
   for (const warning of warnings) log.warn({}, formatProblem(options.config, warning));
   let state: State;
@@ -139,7 +143,12 @@ async function main(argv: string[]): Promise<number> {
     throw new Exit(EXIT.cannotCreate, `amptcpd: ${(error as Error).message}`);
   }
   // The socket is also the lock: whoever answers on it is the daemon.
-  const socket = await claimSocket(config.api, guard, (message) => log.warn({}, message));
+  const socket = await claimSocket(config.api, guard, (message) => log.warn({}, message)).catch(
+    (error: unknown) => {
+      if (error instanceof AlreadyRunning) throw error;
+      throw new Exit(EXIT.cannotCreate, `amptcpd: ${(error as Error).message}`);
+    },
+  );
   const platform = await selectPlatform({
     host: guard,
     relayThreads: config.relay.threads,
@@ -204,7 +213,6 @@ async function main(argv: string[]): Promise<number> {
 }
 
 async function refuseIfRunning(socket: string): Promise<void> {
-  const { isAnswering } = await import('./socket.js');
   if (await isAnswering(socket)) throw new AlreadyRunning(socket);
 }
 
