@@ -106,6 +106,11 @@ events_are_bounded(void)
 	CHECK_EQUAL(all, 1000);
 	CHECK_EQUAL(stats.events_dropped, 4000);
 	CHECK_EQUAL(stats.queued, 512);
+	/* The other direction has a queue of its own. */
+	am_core_hold(core, AM_DECAP, 0, &(struct lisp_addr){ .af = LISP_AF_V4, .bytes = { 198, 18, 0, 1 } }, NULL, NULL, 0,
+	    (const uint8_t *)"x", 1, 5000);
+	am_core_stats(core, &stats);
+	CHECK_EQUAL(stats.queued, 513);
 	am_core_free(core);
 }
 

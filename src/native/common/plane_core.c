@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #endif
 
+/* For each direction: a flood from outside of sources nobody knows must not keep this site's own packets from waiting. */
 #define	HELD_PACKETS		512u
 #define	HELD_OCTETS		(4u << 20)
 #define	HELD_PER_EID		32u
@@ -40,8 +41,8 @@ struct am_core {
 	struct am_held		*released[2];
 	struct am_held		**released_tail[2];
 	uint32_t		nreleased[2];	/* read without the lock */
-	uint32_t		nheld;
-	size_t			held_octets;
+	uint32_t		nheld[2];
+	size_t			held_octets[2];
 
 	pthread_mutex_t		event_lock;
 	struct am_event		events[EVENTS];
@@ -318,7 +319,7 @@ am_core_stats(struct am_core *core, struct am_stats *out)
 	out->pins = lisp_pins_count(core->tables.pins, false) + lisp_pins_count(core->tables.pins, true);
 	pthread_rwlock_unlock(&core->lock);
 	pthread_mutex_lock(&core->held_lock);
-	out->queued = core->nheld;
+	out->queued = core->nheld[AM_ENCAP] + core->nheld[AM_DECAP];
 	pthread_mutex_unlock(&core->held_lock);
 	pthread_mutex_lock(&core->event_lock);
 	out->events_dropped = core->events_dropped;
@@ -510,8 +511,9 @@ am_core_hold(struct am_core *core, enum am_direction direction, uint32_t iid, co
 
 	pthread_mutex_lock(&core->held_lock);
 	for (other = core->held; other != NULL; other = other->next)
-		same += other->iid == iid && lisp_addr_equal(&other->eid, eid);
-	full = core->nheld >= HELD_PACKETS || core->held_octets + length > HELD_OCTETS || same >= HELD_PER_EID;
+		same += other->direction == direction && other->iid == iid && lisp_addr_equal(&other->eid, eid);
+	full = core->nheld[direction] >= HELD_PACKETS || core->held_octets[direction] + length > HELD_OCTETS ||
+	    same >= HELD_PER_EID;
 	if (!full && (held = malloc(sizeof(*held) + length)) != NULL) {
 		memset(held, 0, sizeof(*held));
 		held->direction = direction;
@@ -526,8 +528,8 @@ am_core_hold(struct am_core *core, enum am_direction direction, uint32_t iid, co
 		memcpy(held->data, data, length);
 		*core->held_tail = held;
 		core->held_tail = &held->next;
-		core->nheld++;
-		core->held_octets += length;
+		core->nheld[direction]++;
+		core->held_octets[direction] += length;
 	}
 	pthread_mutex_unlock(&core->held_lock);
 	if (held == NULL)
@@ -562,8 +564,8 @@ am_core_released(struct am_core *core, enum am_direction direction)
 	core->released_tail[direction] = &core->released[direction];
 	__atomic_store_n(&core->nreleased[direction], 0, __ATOMIC_RELEASE);
 	for (held = list; held != NULL; held = held->next) {
-		core->nheld--;
-		core->held_octets -= held->length;
+		core->nheld[direction]--;
+		core->held_octets[direction] -= held->length;
 	}
 	pthread_mutex_unlock(&core->held_lock);
 	return (list);
@@ -623,8 +625,8 @@ am_core_housekeeping(struct am_core *core, uint64_t now_ms)
 		core->held = held->next;
 		if (core->held == NULL)
 			core->held_tail = &core->held;
-		core->nheld--;
-		core->held_octets -= held->length;
+		core->nheld[held->direction]--;
+		core->held_octets[held->direction] -= held->length;
 		held->next = expired;
 		expired = held;
 		count++;
