@@ -49,7 +49,7 @@ struct am_core {
 	unsigned		first_event;
 	unsigned		nevents;
 	uint64_t		events_dropped;
-	struct bucket		event_buckets[AM_EVENT_TYPES];
+	struct bucket		event_buckets[AM_EVENT_TYPES][2];	/* for each direction, for the reason of HELD_PACKETS */
 	struct bucket		icmp_bucket;
 	struct { uint32_t hash; uint64_t last_ms; } misses[MISS_SLOTS];
 	am_notify		*notify;
@@ -344,7 +344,7 @@ push_event(struct am_core *core, const struct am_event *event, uint64_t now_ms)
 	bool first = false;
 
 	pthread_mutex_lock(&core->event_lock);
-	if (core->nevents == EVENTS || !spend(&core->event_buckets[event->type], now_ms, EVENTS_PER_SECOND))
+	if (core->nevents == EVENTS || !spend(&core->event_buckets[event->type][event->direction], now_ms, EVENTS_PER_SECOND))
 		core->events_dropped++;
 	else {
 		core->events[(core->first_event + core->nevents) % EVENTS] = *event;
