@@ -207,6 +207,16 @@ const SETTINGS = [
   'net/ipv6/conf/default/accept_ra=0',
 ];
 
+/**
+ * That a server is not there is known after less than a second instead of three. Not offered to unprivileged users: then it
+ * takes three.
+ */
+const QUICK_NEIGHBOURS = [INSIDE, 'default'].flatMap((device) =>
+  ['ipv4', 'ipv6'].map(
+    (family) => `{ echo 250 > /proc/sys/net/${family}/neigh/${device}/retrans_time_ms; } 2>/dev/null || true`,
+  ),
+);
+
 /** What the server's kernel must accept: a default one takes 2 further subflows. */
 const SERVER_COMMANDS = ['ip mptcp limits set subflows 8 add_addr_accepted 8'];
 
@@ -233,6 +243,7 @@ export function scripts(options: TopologyOptions): { before: string; hosts: Map<
     before.push(`link add ${a.device} netns ${a.host} type veth peer name ${b.device} netns ${b.host}`);
     for (const end of [a, b]) perHost.get(end.host)!.push(...attach(end));
   }
+  for (const host of ['dc1', 'dc2']) perHost.get(host)!.push(...QUICK_NEIGHBOURS);
   for (const { host, family, route } of routes(options)) {
     perHost.get(host)!.push(`ip -${family} route replace ${route}`);
   }

@@ -178,7 +178,7 @@ export function transferTests(family: Family): void {
       await server.listen(paused, { pause: true });
       const near = await client.connect(at, paused);
       const far = await server.accepted(paused);
-      const size = 30 * MEGABYTE;
+      const size = 60 * MEGABYTE;
       await near.write('flood', size);
       // Full: two looks, some time apart, show the same count, and far less than all.
       let last = -1;
@@ -257,7 +257,7 @@ export function transferTests(family: Family): void {
     it("tshark's judgement: nothing malformed, MP_JOIN on further subflows, each between its own RLOCs", async () => {
       const dissection = await dissect(await recording.stop(), family);
       assert.deepEqual(dissection.malformed, []);
-      assert.ok(dissection.data > 10_000, `${dissection.data} packets of data`);
+      assert.ok(dissection.data > 4000, `${dissection.data} packets of data`);
       assert.ok(dissection.control > 0, 'no LISP control message');
       const astray = [...dissection.pairs].filter(([, pairs]) => pairs.size !== 1);
       assert.deepEqual(astray, []);
