@@ -286,6 +286,7 @@ export class Gateway {
     }
     if (group !== undefined) this.groups.join(connection, group);
     const multipath = group !== undefined && platform.connector.multipath;
+    connection.protocol = multipath ? 'mptcp' : 'tcp';
     const early: MptcpEvent[] = [];
     const { link, path } = await connect(
       platform.connector,
