@@ -324,7 +324,8 @@ export const scenarios: Record<string, (kind: PlaneKind) => Promise<void>> = {
     const send = (...hex: string[]): Promise<void> =>
       world.a.call('spray', rloc('a', 1, 4), rloc('b', 1, 4), 4341, hex);
     await send(lisp + udp(eidA!, eidB!));
-    await until('the good one', async () => (await b.call('stats')).decapsulated === 1);
+    // Nobody listens at its source, so an ICMP error of the other site may follow.
+    await until('the good one', async () => (await b.call('stats')).decapsulated >= 1);
     const whole = lisp + udp(eidA!, eidB!);
     await send(...Array.from({ length: whole.length / 2 - 1 }, (_, i) => whole.slice(0, (i + 1) * 2)));
     await send(lisp + udp(eidA!, elsewhere!));

@@ -57,6 +57,9 @@ export function buildNetwork(): void {
       'net.ipv6.conf.all.forwarding=1',
       'net.ipv4.conf.all.rp_filter=0',
       'net.ipv4.conf.default.rp_filter=0',
+      // Link-local duplicate detection holds the first packets of a fresh link back.
+      'net.ipv6.conf.all.accept_dad=0',
+      'net.ipv6.conf.default.accept_dad=0',
     ])
       inside(ns, 'sysctl', '-qw', setting);
   }
