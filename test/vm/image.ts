@@ -141,8 +141,13 @@ export async function prepare(
     join(temporary, 'obj-chop'),
   );
   copyFileSync(chop, join(directory, 'chop.ko'));
+  const proxy = join(project, 'kmod', 'tproxy');
+  copyFileSync(
+    await buildModule(proxy, 'tproxy', environment, tools, join(temporary, 'obj-tproxy')),
+    join(directory, 'tproxy.ko'),
+  );
   const control = join(library, 'lispctl.c');
-  const includes = [abi, library];
+  const includes = [abi, proxy, library];
   const build = (name: string, sources: string[], libraries: string[]): Promise<void> =>
     buildProgram(sources, includes, libraries, join(directory, name), environment, tools);
   await build('flow', [join(programs, 'flow.c')], ['md']);
@@ -150,6 +155,8 @@ export async function prepare(
   await build('fuzz', [join(programs, 'fuzz.c')], []);
   await build('cost', [join(programs, 'cost.c')], []);
   await build('inject', [join(programs, 'inject.c')], []);
+  const interception = ['tproxyctl.c', 'divert.c'].map((name) => join(library, name));
+  await build('tproxy', [join(programs, 'tproxy.c'), ...interception], []);
   for (const name of readdirSync(guest)) {
     if (name === 'rc' || name.endsWith('.sh')) {
       copyFileSync(join(guest, name), join(directory, name));

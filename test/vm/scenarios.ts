@@ -92,4 +92,18 @@ export const scenarios: Scenario[] = [
     timeoutMs: 1_800_000,
     ...TWO_CPUS,
   },
+  {
+    name: 'tproxy',
+    title: 'pf divert-to and tproxy: proxied, bypassed, refused, unreachable, held, late, 10,000 flows',
+    debug: true,
+    timeoutMs: 1_800_000,
+    ...COUNTED,
+  },
+  {
+    name: 'tproxy-fuzz',
+    title: 'tproxy: ioctls nobody should send; load, unload and kill under traffic',
+    debug: true,
+    timeoutMs: 1_800_000,
+    ...TWO_CPUS,
+  },
 ];

@@ -39,7 +39,7 @@ stop_gateway
 # Traffic that never stops: connections of all kinds, one after the other, whatever becomes of them.
 traffic() {
 	while :; do
-		for port in 5001 6001 5002 5010; do
+		for port in 5001 6001 5002; do
 			for address in 198.18.2.10 2001:db8:2::10; do
 				jexec c $flow send -t 3 -n 30000 $address $port >/dev/null 2>&1
 			done

@@ -34,13 +34,13 @@ for redirect in 0 1; do
 		way="$address, redirects $redirect"
 		before=$(said 'accepted')
 		diverted=$(said 'syn')
-		expect "proxied: same octets at both ends, both ways ($way)" jexec c $flow send -n 3000000 $address 5001
+		expect "proxied: same octets at both ends, both ways ($way)" jexec c $flow send -n 1000000 $address 5001
 		note "$_output"
 		[ $(($(said accepted) - before)) -eq 1 ]
 		result $? "... the gateway accepted it under its original destination"
 		[ $(($(said syn) - diverted)) -eq 1 ] && [ "$(said 'odd\|repeated')" -eq 0 ]
 		result $? "... and saw one SYN and nothing else of it"
-		expect "bypassed: same octets at both ends, both ways ($way)" jexec c $flow send -n 1000000 $address 6001
+		expect "bypassed: same octets at both ends, both ways ($way)" jexec c $flow send -n 300000 $address 6001
 	done
 done
 [ "$(said bypassed)" -eq 4 ]
@@ -58,9 +58,8 @@ jexec g route -q add -net 198.18.4.0/24 198.18.2.99 -reject
 jexec g route -q -6 add -net 2001:db8:4::/64 2001:db8:2::99 -reject
 for address in 198.18.4.10 2001:db8:4::10; do
 	told=$(jexec c $tproxy connect $address 5003)
-	[ "${told%% *}" = unreachable ] || [ "${address#2001}" != "$address" ] && [ "${told%% *}" = unreachable ]
+	[ "${told%% *}" = unreachable ]
 	result $? "a server that cannot be reached, is unreachable to the client ($address: $told)"
-	jexec c $tproxy connect $address 5003 >/dev/null
 done
 [ "$(said unreachable)" -ge 2 ]
 result $? "... as the gateway said"
@@ -121,12 +120,12 @@ start_gateway
 jexec r route -q change -net 198.18.1.0/24 -interface epair0b -mtu 1300
 jexec r route -q -6 change -net 2001:db8:1::/64 -interface epair0b -mtu 1300
 before=$(stat_tproxy icmp)
-expect "path MTU discovery towards the client works" jexec c $flow send -n 1000000 198.18.2.10 5001
+expect "path MTU discovery towards the client works" jexec c $flow send -n 300000 198.18.2.10 5001
 note "$_output"
 [ $(($(stat_tproxy icmp) - before)) -ge 1 ]
 result $? "... by ICMP delivered to the gateway ($(($(stat_tproxy icmp) - before)))"
 before=$(stat_tproxy icmp)
-expect "... with IPv6" jexec c $flow send -n 1000000 2001:db8:2::10 5001
+expect "... with IPv6" jexec c $flow send -n 300000 2001:db8:2::10 5001
 [ $(($(stat_tproxy icmp) - before)) -ge 1 ]
 result $? "... by ICMPv6 delivered to the gateway ($(($(stat_tproxy icmp) - before)))"
 jexec r route -q change -net 198.18.1.0/24 -interface epair0b -mtu 1500
