@@ -2,7 +2,7 @@
 /* What is done to a LISP data plane on real kernels; plane-world.ts has the picture. Run as `plane-scenarios.js KIND NAME`. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Flow, PathCounters } from '../../src/platform/platform.js';
@@ -69,7 +69,8 @@ async function capture(
   during: () => Promise<void>,
   fields: string[],
 ): Promise<Record<string, string>[]> {
-  const file = join(mkdtempSync(join(tmpdir(), 'amptcp-plane-')), 'wire.pcapng');
+  const folder = mkdtempSync(join(tmpdir(), 'amptcp-plane-'));
+  const file = join(folder, 'wire.pcapng');
   const child = spawn(
     'ip',
     [
@@ -107,7 +108,9 @@ async function capture(
   const over = new Promise((resolve) => child.on('close', resolve));
   child.kill('SIGINT');
   await over;
-  return tshark('-T', 'fields', '-E', 'occurrence=a', ...fields.flatMap((field) => ['-e', field]))
+  const text = tshark('-T', 'fields', '-E', 'occurrence=a', ...fields.flatMap((field) => ['-e', field]));
+  rmSync(folder, { recursive: true });
+  return text
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => {
