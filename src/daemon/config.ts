@@ -430,7 +430,7 @@ function readLisp(reader: Reader, rlocs: RlocConfig[], check: Check): Config['li
   const lisp: Config['lisp'] = {
     iid,
     device: reader.string('device', 'the name of an interface', 'lisp0'),
-    plane: reader.choice('plane', PLANES, 'user'),
+    plane: reader.choice('plane', PLANES, 'auto'),
     mtu: reader.optionalInteger('mtu', 1280, 65_000),
     routes: reader.prefixes('routes'),
     sourceCheck: reader.boolean('source_check', true),
