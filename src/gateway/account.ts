@@ -3,7 +3,7 @@
 /** Last stage: what a connection was, as one record for the log, and the sums for the metrics. */
 import { pathKey, type Path } from '../lisp/mapping.js';
 import type { CloseReason, RelayReport } from '../platform/platform.js';
-import type { Connection, SubflowCounts } from './connection.js';
+import { addCounts, type Connection, type SubflowCounts } from './connection.js';
 import { flowKey } from './pins.js';
 
 export interface PathAccount extends Path {
@@ -64,20 +64,18 @@ export const endpointText = ({ address, port }: { address: string; port: number 
 /** Sums per path over the subflows that were and those that are. */
 export function pathAccounts(connection: Connection, report?: RelayReport): PathAccount[] {
   const accounts = new Map<string, PathAccount>();
-  const add = (path: Path | undefined, counts: SubflowCounts | undefined): void => {
+  const add = (path: Path | undefined, subflows: number, counts: SubflowCounts | undefined): void => {
     if (path === undefined) return;
     const key = pathKey(path);
     const account = accounts.get(key) ?? { local: path.local, remote: path.remote, subflows: 0 };
-    account.subflows++;
-    for (const name of ['bytesSent', 'bytesReceived', 'retransmits'] as const) {
-      if (counts?.[name] !== undefined) account[name] = (account[name] ?? 0) + counts[name];
-    }
+    account.subflows += subflows;
+    addCounts(account, counts);
     accounts.set(key, account);
   };
-  for (const past of connection.past) add(past.path, past.last);
+  for (const past of connection.past) add(past.path, past.subflows, past.counts);
   const final = new Map(report?.subflows?.map((entry) => [flowKey(entry.flow), entry]));
   for (const subflow of connection.subflows.values()) {
-    add(subflow.path, final.get(flowKey(subflow.flow)) ?? subflow.last);
+    add(subflow.path, 1, final.get(flowKey(subflow.flow)) ?? subflow.last);
   }
   return [...accounts.values()];
 }

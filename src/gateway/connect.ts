@@ -40,6 +40,8 @@ export interface Connected {
 /** The path, not the server, is at fault. */
 const PATH_TROUBLE = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN']);
 
+const SHORT_ATTEMPT_MS = 3000;
+
 /** @throws PlatformError of the last attempt. */
 export async function connect(
   connector: MptcpConnector,
@@ -74,8 +76,11 @@ export async function connect(
       const link = await connector.connect({
         ...common,
         viaLisp: true,
-        // Each path gets an equal share of the time that is left.
-        timeoutMs: Math.max(1, Math.floor((deadline - clock.now()) / left)),
+        // Each path gets an equal share of the time that is left, and no more than a few SYNs where another one waits.
+        timeoutMs: Math.max(
+          1,
+          Math.min(left > 1 ? SHORT_ATTEMPT_MS : Infinity, Math.floor((deadline - clock.now()) / left)),
+        ),
         beforeSyn: (flow) => {
           if (pinned !== undefined) pins.drop(pinned);
           pins.set(flow, path, request.iid);

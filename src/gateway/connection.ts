@@ -42,6 +42,13 @@ export interface SubflowCounts {
   retransmits?: number;
 }
 
+/** Adds what is known; what nobody told stays undefined. */
+export function addCounts(sum: SubflowCounts, counts: SubflowCounts | undefined): void {
+  for (const name of ['bytesSent', 'bytesReceived', 'retransmits'] as const) {
+    if (counts?.[name] !== undefined) sum[name] = (sum[name] ?? 0) + counts[name];
+  }
+}
+
 /** What a path did not work for, and when it is tried again. */
 export interface Setback {
   path: Path;
@@ -51,12 +58,14 @@ export interface Setback {
   refused: boolean;
 }
 
-/** A subflow that is gone, for the log line at the end. */
-export interface PastSubflow {
-  flow: Flow;
-  path?: Path;
-  last?: SubflowCounts;
+/** Subflows of one path that are gone, for the log line at the end. */
+export interface PastSubflows {
+  path: Path;
+  subflows: number;
+  counts: SubflowCounts;
 }
+
+const CLOSED_IDS = 64;
 
 export class Connection {
   state: ConnectionState = 'connecting';
@@ -69,7 +78,8 @@ export class Connection {
   readonly subflows = new Map<number, TrackedSubflow>();
   /** Identifiers of subflows that were closed, should their announcement come later. */
   closedIds: Set<number> | undefined;
-  readonly past: PastSubflow[] = [];
+  /** One entry a path, however often its subflow was replaced. */
+  readonly past: PastSubflows[] = [];
   readonly setbacks = new Map<string, Setback>();
   /** Paths the operator wants besides the plan's. */
   extra: Path[] = [];
@@ -93,12 +103,20 @@ export class Connection {
     readonly startedAt: number,
   ) {}
 
-  subflowOf(flow: Flow): TrackedSubflow | undefined {
-    for (const subflow of this.subflows.values()) {
-      if (subflow.flow.local.port === flow.local.port && subflow.flow.local.address === flow.local.address)
-        return subflow;
-    }
-    return undefined;
+  noteClosed(id: number): void {
+    this.closedIds ??= new Set();
+    this.closedIds.add(id);
+    if (this.closedIds.size > CLOSED_IDS) this.closedIds.delete(this.closedIds.values().next().value!);
+  }
+
+  notePast({ path, last }: TrackedSubflow): void {
+    if (path === undefined) return;
+    let entry = this.past.find(
+      (known) => known.path.local === path.local && known.path.remote === path.remote,
+    );
+    if (entry === undefined) this.past.push((entry = { path, subflows: 0, counts: {} }));
+    entry.subflows++;
+    addCounts(entry.counts, last);
   }
 
   /**

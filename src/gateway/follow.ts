@@ -200,8 +200,8 @@ export class Follower {
   private gone(connection: Connection, subflow: TrackedSubflow): void {
     if (connection.subflows.get(subflow.id) !== subflow) return;
     connection.subflows.delete(subflow.id);
-    (connection.closedIds ??= new Set()).add(subflow.id);
-    connection.past.push({ flow: subflow.flow, path: subflow.path, last: subflow.last });
+    connection.noteClosed(subflow.id);
+    connection.notePast(subflow);
     this.pins.release(subflow.flow);
     // There may be room at the peer again, and what it refused may be asked for once more.
     connection.full = false;
@@ -250,7 +250,7 @@ export class Follower {
       case 'subflow-closed': {
         const tracked = connection.subflows.get(event.subflow.id);
         if (tracked === undefined) {
-          (connection.closedIds ??= new Set()).add(event.subflow.id);
+          connection.noteClosed(event.subflow.id);
           if (event.refused === true) this.refused(connection, this.pins.pathOf(event.subflow.flow));
           this.pins.release(event.subflow.flow);
           return;

@@ -11,7 +11,8 @@
  */
 import { pathKey, type Path } from '../lisp/mapping.js';
 import type { MappingChange, MappingSystem, PathChange } from '../lisp/mapping-system.js';
-import { addressFamily, prefixContains, prefixesOverlap } from '../lisp/prefix.js';
+import { PrefixTable } from '../lisp/prefix-table.js';
+import { addressFamily, parsePrefix, prefixContains, prefixesOverlap } from '../lisp/prefix.js';
 import {
   PlatformError,
   type ClientFlow,
@@ -99,6 +100,8 @@ export class Gateway {
   private readonly holds: Holds;
   private readonly pins: Pins;
   private readonly bypass: BypassSet;
+  /** Prefixes that have locators. */
+  private readonly mapped = new PrefixTable<true>();
   private readonly follower: Follower;
   private nextId = 1;
   private ticking: unknown;
@@ -140,6 +143,8 @@ export class Gateway {
   /** @throws PlatformError when the rules cannot be installed; nothing is left behind then. */
   async start(): Promise<void> {
     const { platform, mappings } = this.deps;
+    for (const { iid, eid, locators } of mappings.list())
+      if (locators.length > 0) this.mapped.set(iid, parsePrefix(eid), true);
     this.unsubscribe.push(
       mappings.onChange((change) => this.onMappingChange(change)),
       mappings.onPathChange((change) => this.onPathChange(change)),
@@ -228,10 +233,11 @@ export class Gateway {
       if (decision.action === 'bypass') {
         if (decision.remember !== undefined) {
           const { prefix, ttlSeconds } = decision.remember;
-          this.bypass.remember(address, prefix, ttlSeconds, (wide) =>
-            this.deps.mappings
-              .list(connection.iid)
-              .some(({ eid, locators }) => locators.length > 0 && prefixContains(wide, eid)),
+          this.bypass.remember(
+            address,
+            prefix,
+            ttlSeconds,
+            (wide) => this.mapped.within(connection.iid, wide).length > 0,
           );
         }
         return await this.pass(connection, decision.reason);
@@ -417,7 +423,10 @@ export class Gateway {
 
   private onMappingChange(change: MappingChange): void {
     const { iid, eid } = change.mapping;
-    if (change.type === 'set' && change.mapping.locators.length > 0) this.bypass.contradict(eid);
+    if (change.type === 'set' && change.mapping.locators.length > 0) {
+      this.mapped.set(iid, parsePrefix(eid), true);
+      this.bypass.contradict(eid);
+    } else this.mapped.delete(iid, parsePrefix(eid));
     // What replaces a removed mapping may be on its way in the same breath: look once that is over.
     if (change.type === 'removed') queueMicrotask(() => this.remap(iid, eid));
     else this.remap(iid, eid);

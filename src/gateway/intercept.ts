@@ -3,8 +3,8 @@
 /**
  * First stage: what is taken from the clients, and the destinations that are known to be not worth it.
  */
-import { hostPrefix } from './decide.js';
-import { prefixContains, prefixesOverlap } from '../lisp/prefix.js';
+import { PrefixTable } from '../lisp/prefix-table.js';
+import { parsePrefix, type Prefix } from '../lisp/prefix.js';
 import type { Clock, Interceptor, InterceptRules } from '../platform/platform.js';
 
 export interface InterceptPolicy {
@@ -27,8 +27,17 @@ export const rulesOf = (policy: InterceptPolicy): InterceptRules => ({
  * The platform's bypass set and a copy of it here, so that prefixes never overlap (an interval set refuses that) and a new
  * mapping takes back what it contradicts.
  */
+interface Entry {
+  prefix: Prefix;
+  expires: number;
+}
+
+/** Expired entries are cleared away after so many new ones: the packet filter forgets them by itself. */
+const SWEEP_EVERY = 1024;
+
 export class BypassSet {
-  private readonly entries = new Map<string, number>();
+  private readonly entries = new PrefixTable<Entry>();
+  private added = 0;
 
   constructor(
     private readonly interceptor: Pick<Interceptor, 'addBypass' | 'removeBypass'>,
@@ -44,27 +53,39 @@ export class BypassSet {
     destination: string,
     prefix: string,
     ttlSeconds: number,
-    mapped: (prefix: string) => boolean,
+    mapped: (prefix: Prefix) => boolean,
   ): void {
     const now = this.clock.now();
-    for (const [known, expires] of this.entries) if (expires <= now) this.entries.delete(known);
-    const chosen = mapped(prefix) ? hostPrefix(destination) : prefix;
-    for (const known of this.entries.keys()) if (prefixContains(known, chosen)) return;
-    for (const known of [...this.entries.keys()]) if (prefixContains(chosen, known)) this.forget(known);
-    this.entries.set(chosen, now + ttlSeconds * 1000);
-    this.interceptor.addBypass(chosen, ttlSeconds).catch((error: unknown) => {
-      this.entries.delete(chosen);
-      this.onError(error, chosen);
+    const wide = parsePrefix(prefix);
+    const chosen = mapped(wide) ? parsePrefix(destination) : wide;
+    for (const known of this.entries.matches(0, chosen)) {
+      if (known.expires > now) return;
+      this.entries.delete(0, known.prefix);
+    }
+    for (const known of this.entries.within(0, chosen)) this.forget(known);
+    const entry = { prefix: chosen, expires: now + ttlSeconds * 1000 };
+    this.entries.set(0, chosen, entry);
+    if (++this.added % SWEEP_EVERY === 0) this.sweep(now);
+    this.interceptor.addBypass(chosen.text, ttlSeconds).catch((error: unknown) => {
+      if (this.entries.get(0, chosen) === entry) this.entries.delete(0, chosen);
+      this.onError(error, chosen.text);
     });
   }
 
   /** A mapping with locators has come: what overlaps with it is to be intercepted again. */
   contradict(eid: string): void {
-    for (const known of [...this.entries.keys()]) if (prefixesOverlap(known, eid)) this.forget(known);
+    const prefix = parsePrefix(eid);
+    const overlapping = new Set([...this.entries.matches(0, prefix), ...this.entries.within(0, prefix)]);
+    for (const known of overlapping) this.forget(known);
   }
 
-  private forget(prefix: string): void {
-    this.entries.delete(prefix);
-    this.interceptor.removeBypass(prefix).catch((error: unknown) => this.onError(error, prefix));
+  private forget({ prefix }: Entry): void {
+    this.entries.delete(0, prefix);
+    this.interceptor.removeBypass(prefix.text).catch((error: unknown) => this.onError(error, prefix.text));
+  }
+
+  private sweep(now: number): void {
+    for (const { prefix, expires } of this.entries.values())
+      if (expires <= now) this.entries.delete(0, prefix);
   }
 }
