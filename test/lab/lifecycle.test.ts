@@ -31,7 +31,8 @@ async function hostNetwork(lab: Lab): Promise<Record<string, string>> {
       .replace(/ (expires|users|used|age) \S+/g, '')
       .split('\n')
       .map((line) => line.trim())
-      .filter((line) => line !== '')
+      // The kernel's own link-local routes come some time after a link is up.
+      .filter((line) => line !== '' && !line.includes('fe80::') && !line.includes('ff00::'))
       .sort()
       .join('\n');
   }
