@@ -12,20 +12,12 @@ export interface Sample {
   cpuSecondsPerGigabyte: number;
 }
 
-export interface Extras {
-  latencyMs?: { direct: number; through: number; added: number };
-  connectionsPerSecond?: number;
-  idleKiBPerConnection?: number;
-  lookups?: Record<string, number>;
-  failoverSeconds?: number;
-}
-
 interface Both {
   up: number;
   down: number;
 }
 
-export interface Results extends Extras {
+export interface Results {
   modes: Partial<Record<ModeName, Both & { up8?: number; down8?: number; cpuSecondsPerGigabyte: Both }>>;
   L?: Both;
   hops?: Partial<Record<HopName, Both>>;
@@ -33,7 +25,6 @@ export interface Results extends Extras {
   /** Half the distance between the quartiles, as a share of the median; the largest of one-stream runs. */
   spread: number;
   notAvailable: Record<string, string>;
-  limits: string[];
 }
 
 /** Issue and its goals: name, which over which, least value, goal. */
@@ -46,14 +37,7 @@ const RATIOS: { name: string; of: ModeName; over: ModeName | 'L'; least: number;
   { name: 'fullKernel/nat', of: 'fullKernel', over: 'nat', least: 0.35, goal: 0.55 },
 ];
 
-export const RATIO_LEASTS = RATIOS.map(({ name, least }) => ({ name, least }));
-
-export function summarize(
-  samples: Sample[],
-  extras: Extras,
-  notAvailable: Record<string, string>,
-  limits: string[],
-): Results {
+export function summarize(samples: Sample[], notAvailable: Record<string, string>): Results {
   const pick = (mode: string, direction: Direction, streams: number): Sample[] =>
     samples.filter(
       (sample) => sample.mode === mode && sample.direction === direction && sample.streams === streams,
@@ -95,39 +79,14 @@ export function summarize(
     modes,
     ...(L && { L, hops: { tcp: hop('tcp'), 'mptcp-hop': hop('mptcp-hop') } }),
     ratios,
-    ...extras,
     spread: round(Math.max(0, ...spreads)),
     notAvailable,
-    limits,
   };
 }
 
 /** Exactly what `--json` prints. */
-export function json(results: Results): string {
-  const {
-    modes,
-    L,
-    ratios,
-    latencyMs,
-    connectionsPerSecond,
-    idleKiBPerConnection,
-    lookups,
-    failoverSeconds,
-  } = results;
-  const { spread: runs, notAvailable, limits } = results;
-  return JSON.stringify({
-    modes,
-    L,
-    ratios,
-    latencyMs,
-    connectionsPerSecond,
-    idleKiBPerConnection,
-    lookups,
-    failoverSeconds,
-    spread: runs,
-    notAvailable,
-    limits,
-  });
+export function json({ modes, L, ratios, spread: runs, notAvailable }: Results): string {
+  return JSON.stringify({ modes, L, ratios, spread: runs, notAvailable });
 }
 
 const cell = (value: number | undefined, digits = 2): string =>
@@ -157,23 +116,6 @@ export function table(results: Results): string {
     );
   }
   lines.push('', `spread of runs (half the quartiles' distance over the median): ${results.spread}`);
-  if (results.latencyMs)
-    lines.push(
-      `time to first byte: direct ${results.latencyMs.direct} ms, through the gateway ${results.latencyMs.through} ms, added ${results.latencyMs.added} ms`,
-    );
-  if (results.connectionsPerSecond !== undefined)
-    lines.push(`new connections a second: ${results.connectionsPerSecond}`);
-  if (results.idleKiBPerConnection !== undefined)
-    lines.push(`memory of an idle connection: ${results.idleKiBPerConnection} KiB`);
-  if (results.lookups)
-    lines.push(
-      `map-cache lookups a second: ${Object.entries(results.lookups)
-        .map(([prefixes, rate]) => `${(rate / 1e6).toFixed(1)} M at ${prefixes} prefixes`)
-        .join(', ')}`,
-    );
-  if (results.failoverSeconds !== undefined)
-    lines.push(`recovery from a cut provider: ${results.failoverSeconds} s`);
-  for (const limit of results.limits) lines.push(`limit of this host: ${limit}`);
   return `${lines.join('\n')}\n`;
 }
 

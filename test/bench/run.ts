@@ -3,7 +3,7 @@
 /**
  * npm run bench: the paper's Figure 3 in one run, on the lab, unshaped.
  *
- *   npm run bench -- [--seconds N] [--runs N] [--modes nat,proxy,...] [--streams 1,8] [--no-extras] [--json] [--out FOLDER]
+ *   npm run bench -- [--seconds N] [--runs N] [--modes nat,proxy,...] [--streams 1,8] [--json] [--out FOLDER]
  *
  * All modes stand at once and their runs are interleaved, so that drift of the machine cancels; medians are compared.
  * results.json, the table and figure3.svg go to FOLDER (dist/bench).
@@ -24,15 +24,13 @@ import {
   setUp,
   setUpHops,
 } from './modes.js';
-import { extras, type ExtraName, EXTRAS } from './extras.js';
-import { json, picture, summarize, table, type Extras, type Sample } from './report.js';
+import { json, picture, summarize, table, type Sample } from './report.js';
 
 export interface BenchOptions {
   seconds: number;
   runs: number;
   modes: ModeName[];
   streams: number[];
-  extras: ExtraName[];
   onStep(text: string): void;
 }
 
@@ -40,7 +38,6 @@ export async function bench(options: BenchOptions): Promise<ReturnType<typeof su
   const settings = new Map<ModeName | HopName, Setting>();
   const notAvailable: Record<string, string> = {};
   const samples: Sample[] = [];
-  const limits: string[] = [];
   try {
     for (const mode of options.modes) {
       options.onStep(`setting up ${mode}`);
@@ -61,17 +58,7 @@ export async function bench(options: BenchOptions): Promise<ReturnType<typeof su
             if (streams !== 1 && (HOPS as readonly string[]).includes(mode)) continue;
             await sample(mode, setting, direction, streams, run);
           }
-    const more: Extras = {};
-    for (const name of options.extras) {
-      options.onStep(`measuring ${name}`);
-      try {
-        Object.assign(more, await extras[name](settings, limits));
-      } catch (error) {
-        notAvailable[name] = (error as Error).message.trim().split('\n')[0]!.slice(0, 200);
-        options.onStep(`${name}: ${(error as Error).message}`);
-      }
-    }
-    return summarize(samples, more, notAvailable, limits);
+    return summarize(samples, notAvailable);
   } finally {
     await Promise.all([...new Set([...settings.values()].map(({ lab }) => lab))].map((lab) => lab.close()));
   }
@@ -106,24 +93,21 @@ async function main(): Promise<number> {
       runs: { type: 'string', default: '3' },
       modes: { type: 'string', default: MODES.join(',') },
       streams: { type: 'string', default: '1,8' },
-      extras: { type: 'string', default: EXTRAS.join(',') },
       json: { type: 'boolean', default: false },
       out: { type: 'string', default: fileURLToPath(new URL('../../bench', import.meta.url)) },
     },
   });
   const list = (text: string): string[] => text.split(',').filter((part) => part !== '');
   const unknown = list(values.modes).filter((mode) => !(MODES as readonly string[]).includes(mode));
-  const wrong = list(values.extras).filter((name) => !(EXTRAS as readonly string[]).includes(name));
   const seconds = Number(values.seconds);
   const runs = Number(values.runs);
   const streams = list(values.streams).map(Number);
   if (
     unknown.length > 0 ||
-    wrong.length > 0 ||
     ![seconds, runs, ...streams].every((value) => Number.isInteger(value) && value > 0)
   ) {
     process.stderr.write(
-      `usage: npm run bench -- [--seconds N] [--runs N] [--modes ${MODES.join(',')}] [--streams 1,8] [--extras ${EXTRAS.join(',')}] [--json] [--out FOLDER]\n`,
+      `usage: npm run bench -- [--seconds N] [--runs N] [--modes ${MODES.join(',')}] [--streams 1,8] [--json] [--out FOLDER]\n`,
     );
     return 2;
   }
@@ -137,7 +121,6 @@ async function main(): Promise<number> {
     runs,
     streams,
     modes: list(values.modes) as ModeName[],
-    extras: list(values.extras) as ExtraName[],
     onStep: (text) => process.stderr.write(`${text}\n`),
   });
   mkdirSync(values.out, { recursive: true });
