@@ -329,13 +329,13 @@ while s.recv(100): pass`,
     assertReceived(await client.outcome(id, 20_000), 15 * MB);
     const mbps = (15 * MB * 8) / (performance.now() - started) / 1000;
     console.log(`down ${mbps.toFixed(0)} Mbit/s over two paths of 40`);
-    assert.ok(mbps > 40 * 1.35);
+    assert.ok(mbps > 40 * 1.5);
     const upload = client.transfer({ address: SERVER[4], send: 15 * MB, wish: { send: 0, afterEnd: true } });
     const begun = performance.now();
     assertReceived(await client.outcome(upload, 20_000), 0);
     const up = (15 * MB * 8) / (performance.now() - begun) / 1000;
     console.log(`up ${up.toFixed(0)} Mbit/s`);
-    assert.ok(up > 40 * 1.35);
+    assert.ok(up > 40 * 1.5);
     const report = await gateway.report();
     assert.equal(report.subflows?.length, 2);
     await gateway.stop();
@@ -350,7 +350,7 @@ while s.recv(100): pass`,
     assertReceived(await client.outcome(id, 20_000), 15 * MB);
     const mbps = (15 * MB * 8) / (performance.now() - started) / 1000;
     console.log(`down ${mbps.toFixed(0)} Mbit/s over two IPv6 paths of 40`);
-    assert.ok(mbps > 40 * 1.35);
+    assert.ok(mbps > 40 * 1.5);
     await gateway.stop();
   },
 

@@ -25,15 +25,31 @@ const missing = ((): string | false => {
   return false;
 })();
 
+/** These assert times or rates: on a machine that does something else as well they may need another attempt. */
+const timed = /^(two-subflows|cut-|timeouts|out-of-descriptors|guard)/;
+
+async function attempt(name: string): Promise<{ code: number | null; told: string }> {
+  const child = spawn('unshare', [...unshare, process.execPath, scenarios, name], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let told = '';
+  child.stdout.on('data', (data: Buffer) => (told += data.toString()));
+  child.stderr.on('data', (data: Buffer) => (told += data.toString()));
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  return { code, told };
+}
+
 for (const name of scenarioNames)
-  test(`sockets: ${name}`, { skip: missing, timeout: 120_000 }, async (context) => {
-    const child = spawn('unshare', [...unshare, process.execPath, scenarios, name], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let told = '';
-    child.stdout.on('data', (data: Buffer) => (told += data.toString()));
-    child.stderr.on('data', (data: Buffer) => (told += data.toString()));
-    const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
-    for (const line of told.trim().split('\n')) if (line !== '') context.diagnostic(line);
-    assert.equal(code, 0, told);
+  test(`sockets: ${name}`, { skip: missing, timeout: 240_000 }, async (context) => {
+    const attempts = timed.test(name) ? 3 : 1;
+    for (let number = 1; ; number++) {
+      const { code, told } = await attempt(name);
+      for (const line of told.trim().split('\n')) if (line !== '') context.diagnostic(line);
+      if (code !== 0 && number < attempts) {
+        context.diagnostic(`attempt ${number} of ${attempts} failed`);
+        continue;
+      }
+      assert.equal(code, 0, told);
+      return;
+    }
   });
