@@ -83,7 +83,6 @@ export const scenarios: Scenario[] = [
     debug: false,
     timeoutMs: 1_800_000,
     ...COUNTED,
-    kenv: { 'amptcp.unit': 'instructions' },
   },
   {
     name: 'reload',

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * cost <name>...	processor time, nanoseconds, that kernel threads whose name begins with one of these have used
+ * cost <name>...	processor time, in ticks of the cycle counter, that threads whose name begins with one of these have used
+ *
+ * The kernel counts ticks and tells microseconds by the frequency it believes in, which need not be right in an emulator;
+ * with the same frequency they are ticks again.
  */
 #include <sys/param.h>
 #include <sys/sysctl.h>
@@ -18,8 +21,12 @@ main(int argc, char **argv)
 {
 	int mib[] = { CTL_KERN, KERN_PROC, KERN_PROC_ALL };	/* an entry for each thread */
 	struct kinfo_proc *list;
-	uint64_t total = 0;
-	size_t size = 0;
+	uint64_t frequency, total = 0;
+	size_t size = sizeof(frequency);
+
+	if (sysctlbyname("machdep.tsc_freq", &frequency, &size, NULL, 0) == -1)
+		err(1, "machdep.tsc_freq");
+	size = 0;
 
 	if (sysctl(mib, 3, NULL, &size, NULL, 0) == -1)
 		err(1, "sysctl");
@@ -34,6 +41,6 @@ main(int argc, char **argv)
 				total += list[i].ki_runtime;
 				break;
 			}
-	printf("%ju\n", (uintmax_t)total * 1000);
+	printf("%ju\n", (uintmax_t)((double)total * (double)frequency / 1e6));
 	return (0);
 }
