@@ -42,10 +42,6 @@ export class Groups {
     return group;
   }
 
-  get(iid: number, eid: string): Group | undefined {
-    return this.groups.get(groupKey(iid, eid));
-  }
-
   /** @returns whether the set of paths is another one now */
   replan(group: Group): boolean {
     const before = new Set(group.paths.map(pathKey));
