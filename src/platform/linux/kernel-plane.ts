@@ -98,7 +98,12 @@ function possibleProcessors(): number {
 /** Why this kernel does not take the programs for this process; undefined when it does. Leaves nothing behind. */
 export function refusal(native: NativeBpf, objectFile = OBJECT_FILE): string | undefined {
   try {
-    new FastPath(native, objectFile, () => undefined).close();
+    new FastPath(
+      native,
+      objectFile,
+      () => undefined,
+      () => undefined,
+    ).close();
     return undefined;
   } catch (error) {
     return (error as Error).message;
@@ -129,31 +134,54 @@ export class KernelLispDataPlane implements LispDataPlane {
     options: PlaneOptions,
     onEvent: (event: PlaneEvent) => void,
   ): Promise<{ device: string; mtu: number }> {
-    let fast: FastPath | undefined;
+    const fast = this.#attempt(
+      () =>
+        new FastPath(
+          this.#native,
+          this.#options.objectFile ?? OBJECT_FILE,
+          onEvent,
+          this.#options.warn ?? (() => undefined),
+        ),
+    );
+    let started: { device: string; mtu: number };
     try {
-      fast = new FastPath(this.#native, this.#options.objectFile ?? OBJECT_FILE, onEvent);
-    } catch (error) {
-      if (this.#options.required) throw error;
-      this.#options.warn?.(
-        `LISP stays in user space: ${(error as Error).message}${(error as PlatformError).code === 'EPERM' ? ' (takes CAP_BPF and CAP_NET_ADMIN in the initial user namespace)' : ''}`,
-      );
-    }
-    try {
-      const started = await this.#behind.start(options, (event) => {
+      started = await this.#behind.start(options, (event) => {
         this.#fast?.learn(event);
         onEvent(event);
       });
-      if (fast) {
-        fast.run(started.device, options);
-        for (const say of this.#before) say(fast);
-        this.#fast = fast;
-      }
-      this.#before = [];
-      this.#started = true;
-      return started;
     } catch (error) {
       fast?.close();
       throw error;
+    }
+    try {
+      this.#fast = this.#attempt(() => {
+        fast?.run(started.device, options);
+        for (const say of this.#before) if (fast) say(fast);
+        return fast;
+      });
+    } catch (error) {
+      fast?.close();
+      await this.#behind.stop();
+      throw error;
+    }
+    if (!this.#fast) fast?.close();
+    this.#before = [];
+    this.#started = true;
+    return started;
+  }
+
+  /** Without eBPF the plane behind does it all, unless the kernel's is required. */
+  #attempt<T>(work: () => T): T | undefined {
+    try {
+      return work();
+    } catch (error) {
+      if (this.#options.required) throw error;
+      const why =
+        (error as PlatformError).code === 'EPERM'
+          ? ' (takes CAP_BPF and CAP_NET_ADMIN in the initial user namespace)'
+          : '';
+      this.#options.warn?.(`LISP stays in user space: ${(error as Error).message}${why}`);
+      return undefined;
     }
   }
 
@@ -261,6 +289,7 @@ class FastPath {
   readonly #programs: Record<string, number> = {};
   readonly #links = new Map<number, number>();
   #deviceLink: number | undefined;
+  readonly #complained = new Set<number>();
   #ringOpen = false;
   #timer: NodeJS.Timeout | undefined;
   readonly #processors = possibleProcessors();
@@ -285,6 +314,7 @@ class FastPath {
     private readonly native: NativeBpf,
     objectFile: string,
     private readonly onEvent: (event: PlaneEvent) => void,
+    private readonly warn: (message: string) => void,
   ) {
     let file: Uint8Array;
     try {
@@ -519,9 +549,17 @@ class FastPath {
     }
     for (const { route, valid } of this.#byNumber) if (valid && route?.ethernet) wanted.add(route.device);
     wanted.delete(this.#device);
-    for (const device of wanted)
-      if (!this.#links.has(device))
+    for (const device of wanted) {
+      if (this.#links.has(device)) continue;
+      try {
         this.#links.set(device, this.native.attach(this.#programs['lisp_decapsulate']!, device, false));
+      } catch (error) {
+        // What comes in there reaches the plane behind. The device may be about to go: it is tried again with the next look.
+        if (!this.#complained.has(device))
+          this.warn(`LISP of device ${device} is taken in by user space: ${(error as Error).message}`);
+        this.#complained.add(device);
+      }
+    }
     for (const [device, link] of this.#links) {
       if (wanted.has(device)) continue;
       this.native.close(link);
