@@ -601,6 +601,7 @@ segment(const char *client, const char *client_port, const char *destination, co
 /* ---------------------------------------------------------------- ioctls nobody should send */
 
 static uint64_t fuzz_state;
+static struct tproxy_ioc_entry fuzz_room[64];
 
 static uint32_t
 draw(void)
@@ -615,7 +616,6 @@ draw(void)
 static void
 make_argument(unsigned char *argument, size_t size, unsigned long request)
 {
-	static struct tproxy_ioc_entry room[64];
 	uint32_t version = TPROXY_ABI_VERSION;
 
 	memset(argument, 0, size);
@@ -638,7 +638,6 @@ make_argument(unsigned char *argument, size_t size, unsigned long request)
 		struct tproxy_ioc_list *l = (struct tproxy_ioc_list *)(void *)argument;
 
 		l->ls_count = draw() % 64;
-		l->ls_buffer = (uint64_t)(uintptr_t)room;
 		l->ls_cursor = draw() % 4 == 0 ? (uint64_t)draw() << 32 | draw() : 0;
 	} else if (request == TPROXYIOC_RELEASE) {
 		struct tproxy_ioc_release *r = (struct tproxy_ioc_release *)(void *)argument;
@@ -688,10 +687,12 @@ fuzz(uint64_t seed, int count, const char *who)
 		if (IOCPARM_LEN(request) > sizeof(argument))
 			continue;
 		make_argument(argument, IOCPARM_LEN(request) > 8 && valid ? IOCPARM_LEN(request) : 64, request);
-		if (request == TPROXYIOC_LIST && ((struct tproxy_ioc_list *)(void *)argument)->ls_count > 64 && draw() % 8 != 0)
-			((struct tproxy_ioc_list *)(void *)argument)->ls_count = 64;
-		if (request == TPROXYIOC_LIST && ((struct tproxy_ioc_list *)(void *)argument)->ls_count > 64)
-			((struct tproxy_ioc_list *)(void *)argument)->ls_buffer = 0xdead;
+		/* The kernel writes where it is told to: into the room there is, or nowhere. */
+		if (request == TPROXYIOC_LIST) {
+			struct tproxy_ioc_list *l = (struct tproxy_ioc_list *)(void *)argument;
+
+			l->ls_buffer = l->ls_count <= nitems(fuzz_room) ? (uint64_t)(uintptr_t)fuzz_room : 0xdead;
+		}
 		if (ioctl(fd, request, argument) == 0) {
 			good++;
 			if (request != TPROXYIOC_STATS && request != TPROXYIOC_LIST && IOCGROUP(request) == 'T')
