@@ -5,7 +5,7 @@
       'target_name': 'amptcp',
       'include_dirs': [
         "<!(node -p \"require('node-addon-api').include_dir\")",
-        "<!(node -p \"require('node-api-headers').include_dir\")",
+        "<!(node -p \"require('path').relative('.', require('node-api-headers').include_dir)\")",
         '../../kmod/core',
         'common',
       ],
