@@ -18,13 +18,14 @@ import {
   constants,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readFileSync,
   readdirSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -116,39 +117,31 @@ function systemPackages(tasks) {
 }
 
 /**
- * Node's headers without the network: those installed beside node where there are any, else a folder in the shape
- * node-gyp expects, made from the npm package node-api-headers (the addon uses nothing but Node-API).
+ * node-gyp wants Node's own headers and would download them. The addon uses nothing but Node-API, whose headers come as an
+ * npm package (binding.gyp includes them), so all that node-gyp needs is its settings: a folder of two small files, and not
+ * below the project, because make splits a path with a space in it.
  */
-function nodeHeaders() {
-  const beside = join(dirname(process.execPath), '..');
-  if (existsSync(join(beside, 'include', 'node', 'common.gypi'))) return beside;
-  const made = join(root, 'dist', 'node-headers');
-  const include = join(made, 'include', 'node');
-  if (!existsSync(join(include, 'common.gypi'))) {
-    mkdirSync(include, { recursive: true });
-    const source = createRequire(join(root, 'package.json'))('node-api-headers').include_dir;
-    for (const name of readdirSync(source)) {
-      if (name.endsWith('.h')) writeFileSync(join(include, name), readFileSync(join(source, name)));
-    }
-    const settings = {
-      target_defaults: {
-        cflags: ['-fPIC', '-pthread'],
-        ldflags: ['-pthread', '-rdynamic'],
-        default_configuration: 'Release',
-        configurations: { Release: { cflags: ['-O2'] }, Debug: { cflags: ['-g', '-O0'] } },
-        conditions: [['OS=="linux"', { defines: ['_GNU_SOURCE'] }]],
-      },
-    };
-    writeFileSync(join(include, 'common.gypi'), JSON.stringify(settings, null, 2));
-    writeFileSync(join(include, 'config.gypi'), JSON.stringify({ target_defaults: {}, variables: {} }));
-  }
-  return made;
-}
-
 function buildAddon() {
   const gyp = join(root, 'node_modules', 'node-gyp', 'bin', 'node-gyp.js');
-  const args = ['rebuild', '-C', 'src/native', `--nodedir=${nodeHeaders()}`, '--loglevel=error'];
-  run('building the native addon', process.execPath, [gyp, ...args]);
+  const nodeFolder = mkdtempSync(join(tmpdir(), 'amptcp-node-'));
+  const include = join(nodeFolder, 'include', 'node');
+  const settings = {
+    target_defaults: {
+      cflags: ['-fPIC', '-pthread'],
+      ldflags: ['-pthread', '-rdynamic'],
+      default_configuration: 'Release',
+      configurations: { Release: { cflags: ['-O2'] }, Debug: { cflags: ['-g', '-O0'] } },
+    },
+  };
+  try {
+    mkdirSync(include, { recursive: true });
+    writeFileSync(join(include, 'common.gypi'), JSON.stringify(settings));
+    writeFileSync(join(include, 'config.gypi'), JSON.stringify({ target_defaults: {}, variables: {} }));
+    const args = ['rebuild', '-C', 'src/native', `--nodedir=${nodeFolder}`, '--loglevel=error'];
+    run('building the native addon', process.execPath, [gyp, ...args]);
+  } finally {
+    rmSync(nodeFolder, { recursive: true, force: true });
+  }
 }
 
 /** The steps in order; `inputs` says when a step must run again, `output` what must exist. */
