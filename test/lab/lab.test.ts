@@ -22,27 +22,37 @@ import { skip } from './support.js';
 
 const MEGABYTE = 1_000_000;
 
+/** Rates, of both directions, are worth what the machine has left: an attempt that was disturbed is followed by another. */
+const ATTEMPTS = 3;
+
 describe('the main job', { skip }, () => {
+  const bytes = 50 * MEGABYTE;
   const cases = [
-    { title: 'two providers', options: { bytes: 50 * MEGABYTE }, ratio: 1.85 },
-    { title: 'two providers, IPv6', options: { bytes: 30 * MEGABYTE, ipv6: true }, ratio: 1.75 },
-    { title: 'three providers', options: { bytes: 40 * MEGABYTE, rlocs: 3 }, ratio: 2.6 },
+    { title: 'two providers', options: { bytes }, ratio: 1.85 },
+    { title: 'two providers, IPv6', options: { bytes, ipv6: true }, ratio: 1.8 },
+    { title: 'three providers', options: { bytes, rlocs: 3 }, ratio: 2.7 },
   ];
   for (const { title, options, ratio } of cases) {
     it(`${title}: at least ${ratio} times one of them`, async (context) => {
-      const report = await runLab({ ...options, progress: null });
-      context.diagnostic(JSON.stringify(jsonReport(report)));
-      assert.deepEqual(report.failures, []);
-      assert.equal(exitStatus(report), 0);
-      assert.equal(report.simulated, false);
-      assert.match(tableReport(report), /through the gateway/);
-      for (const part of [report.up, report.down]) {
-        assert.ok(part.ratio >= ratio, `${part.ratio.toFixed(3)}`);
-        assert.equal(part.sha256Match, true);
-        assert.equal(part.subflows, report.rlocs);
-        assert.equal(part.paths.length, report.rlocs);
-        for (const { bytes } of part.paths) assert.ok(bytes > report.bytes / report.rlocs / 2, `${bytes}`);
-      }
+      const slowest: number[] = [];
+      do {
+        const report = await runLab({ ...options, progress: null });
+        context.diagnostic(JSON.stringify(jsonReport(report)));
+        assert.deepEqual(report.failures, []);
+        assert.equal(exitStatus(report), 0);
+        assert.equal(report.simulated, false);
+        assert.match(tableReport(report), /through the gateway/);
+        for (const part of [report.up, report.down]) {
+          assert.equal(part.sha256Match, true);
+          assert.equal(part.subflows, report.rlocs);
+          assert.equal(part.paths.length, report.rlocs);
+          for (const path of part.paths) {
+            assert.ok(path.bytes > report.bytes / report.rlocs / 2, `${path.rloc}: ${path.bytes}`);
+          }
+        }
+        slowest.push(Math.min(report.up.ratio, report.down.ratio));
+      } while (slowest.at(-1)! < ratio && slowest.length < ATTEMPTS);
+      assert.ok(slowest.at(-1)! >= ratio, `the slower direction reached ${slowest.join(', ')}`);
     });
   }
 });

@@ -43,6 +43,9 @@ export default class LabRun extends BaseCommand {
       progress: this.jsonEnabled() ? null : process.stderr,
     });
     this.print(tableReport(report).trimEnd());
+    // The table says why it is simulated; beside an object for a script it belongs on standard error.
+    if (this.jsonEnabled())
+      for (const line of report.because ?? []) process.stderr.write(`simulated: ${line}\n`);
     if (report.failures.length > 0) process.exitCode = EXIT.checkFailed;
     return jsonReport(report);
   }
