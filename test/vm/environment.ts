@@ -32,7 +32,7 @@ export interface VmEnvironment {
 export type Wanted = { run: VmEnvironment } | { skip: string } | { fail: string };
 
 const EXPLANATION =
-  'set FREEBSD_KERNEL and FREEBSD_ROOT (or FREEBSD_IMAGE), with FREEBSD_SYSDIR and FREEBSD_SYSROOT, to test on a running FreeBSD';
+  'set FREEBSD_KERNEL, FREEBSD_ROOT, FREEBSD_SYSDIR and FREEBSD_SYSROOT to test on a running FreeBSD (see README.md)';
 
 const isDirectory = (path: string): boolean => {
   try {

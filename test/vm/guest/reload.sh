@@ -24,7 +24,7 @@ after=$(memory)
 [ $failures -eq 0 ]
 result $? "80 times loaded, configured and unloaded"
 [ $((after - before)) -le 65536 ]
-result $? "... memory before and after: $before KB, $after KB"
+result $? "... memory before and after: $before and $after octets"
 
 build_network
 configure() {
