@@ -323,7 +323,10 @@ tproxy_client_let_go(struct tproxy_client *client)
 	CURVNET_SET(sc->sc_vnet);
 	tproxy_capture_close(sc, client);
 	tproxy_unregister_all(sc, client);
+	/* A knote's filter may be looking, with this lock alone. */
+	mtx_lock(&tproxy_mtx);
 	client->c_softc = NULL;
+	mtx_unlock(&tproxy_mtx);
 	if (--sc->sc_writers == 0)
 		tproxy_detach(sc);
 	CURVNET_RESTORE();
