@@ -93,6 +93,7 @@ lowered "own interface, from the xTR itself" xa 4 4 xa epair1a 1400 1364
 lowered "own interface, IPv6 over IPv6" ha 6 6 xa epair1a 1400 1344
 
 # Without DF the inner packet is fragmented.
+map_sites 4
 expect "a large ping without DF passes in fragments" jexec ha ping -c 2 -i 0.3 -s 3000 -t 5 198.18.2.10
 jexec p1 ifconfig epair3b mtu 1400
 jexec xa $lisp map 0 198.18.2.0/24 203.0.121.1,1,1 203.0.122.1,2,1

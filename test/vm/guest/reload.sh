@@ -44,7 +44,9 @@ for n in $(seq 1 20); do
 	three=$!
 	busy() { [ "$(stat_of xa encapsulated)" -gt 500 ] && [ "$(stat_of xa decapsulated)" -gt 100 ]; }
 	wait_for 10 busy && passed=$((passed + 1))
+	_packets=$(stat_of xa encapsulated)
 	kldunload lisp || failures=$((failures + 1))
+	note "round $n: unloaded after $_packets packets"
 	kill $one $two $three 2>/dev/null
 	wait $one $two $three 2>/dev/null
 done
