@@ -36,8 +36,16 @@ const log = (line) => process.stderr.write(`${line}\n`);
 /** What each task runs: a program, and the package that has it. */
 const TOOLS = {
   addon: { 'g++': 'g++', make: 'make', python3: 'python3' },
-  lab: { nft: 'nftables', ip: 'iproute2', curl: 'curl', iperf3: 'iperf3', unshare: 'util-linux' },
-  test: { tshark: 'tshark', clang: 'clang', mandoc: 'mandoc', ethtool: 'ethtool' },
+  lab: {
+    nft: 'nftables',
+    ip: 'iproute2',
+    curl: 'curl',
+    iperf3: 'iperf3',
+    unshare: 'util-linux',
+    kill: 'procps',
+    sysctl: 'procps',
+  },
+  test: { tshark: 'tshark', clang: 'clang', mandoc: 'mandoc', ethtool: 'ethtool', ping: 'iputils-ping' },
   vm: {},
 };
 /** Development files: not a program to look for, but a file. */

@@ -94,7 +94,7 @@ EOF
 done
 echo 1 > /proc/sys/net/ipv4/ip_forward
 ip netns exec s python3 ${folder}/server.py &
-${process.execPath} ${daemon} --config ${folder}/amptcpd.conf > ${folder}/log &
+"${process.execPath}" "${daemon}" --config ${folder}/amptcpd.conf > ${folder}/log &
 pid=$!
 try=0
 until curl -s --unix-socket ${folder}/api.sock http://localhost/v1/status | grep -q '"state":"running"'; do

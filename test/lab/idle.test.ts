@@ -32,7 +32,13 @@ describe('idle connections', { skip }, () => {
       op: 'connectMany', prefix: 'idle', count, host: addresses.server(4), port, parallel: 100,
     }); // prettier-ignore
     assert.equal(failed, 0);
-    await waitFor('all to have arrived', async () => (await server.count()).connected === count, 60_000, 250);
+    const arrived = async (): Promise<boolean> => (await server.count()).connected === count;
+    await waitFor('all to have arrived', arrived, 60_000, 250).catch(async (error: unknown) => {
+      const { connected } = await server.count();
+      const { connections } = await lab().api('gateway', 'status', { timeoutMs: 10_000 });
+      context.diagnostic(`${connected} of ${count} arrived; the gateway: ${JSON.stringify(connections)}`);
+      throw error;
+    });
     context.diagnostic(`${count} connections in ${((performance.now() - started) / 1000).toFixed(1)} s`);
     const status = await lab().api('gateway', 'status', { timeoutMs: 10_000 });
     assert.ok(status.connections.active >= count, `${status.connections.active} active`);
