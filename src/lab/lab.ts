@@ -4,8 +4,7 @@
 import { type ChildProcess, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { delimiter } from 'node:path';
+import { delimiter, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { RouteName, RouteResponse } from '../daemon/api/schema.js';
 import { type CallOptions, call } from './api.js';
@@ -85,6 +84,8 @@ export interface Daemon {
   running: () => boolean;
 }
 
+/** The project's folder: this file is dist/src/lab/lab.js in it. */
+const PROJECT = fileURLToPath(new URL('../../../', import.meta.url));
 const compiled = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 /** C files are not copied by the compiler: from dist/src/lab to src/lab. */
 const source = (path: string): string => fileURLToPath(new URL(`../../../src/lab/${path}`, import.meta.url));
@@ -253,12 +254,24 @@ export class Lab {
     return call(this.socket(host), name, options);
   }
 
+  /**
+   * The daemon's program. An unprivileged one must be able to read it wherever the project is, in a home folder for one
+   * that is closed to others: it is shown to the lab below /run, which is the lab's own.
+   */
+  private async daemonProgram(): Promise<string> {
+    const program = compiled('../daemon/main.js');
+    if (this.options.user === undefined) return program;
+    const shown = '/run/amptcp-project';
+    await this.run(undefined, ['sh', '-ec', 'mountpoint -q "$2" || { mkdir -p "$2"; mount --bind "$1" "$2"; }', 'sh', PROJECT, shown]); // prettier-ignore
+    return join(shown, relative(PROJECT, program));
+  }
+
   /** Starts a daemon and waits until its API says that it runs. */
   async startDaemon(host: DaemonHost, changes: Partial<ConfigOptions> = {}): Promise<Daemon> {
     this.writeConfig(host, changes);
     const child = this.spawn(host, 'amptcpd', [
       process.execPath,
-      compiled('../daemon/main.js'),
+      await this.daemonProgram(),
       '--config',
       this.configPath(host),
     ]);

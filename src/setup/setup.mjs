@@ -48,8 +48,6 @@ const TOOLS = {
   test: { tshark: 'tshark', clang: 'clang', mandoc: 'mandoc', ethtool: 'ethtool', ping: 'iputils-ping' },
   vm: {},
 };
-/** Development files: not a program to look for, but a file. */
-const FILES = { test: [] };
 
 class SetupError extends Error {}
 
@@ -104,7 +102,6 @@ function systemPackages(tasks) {
   const missing = new Set();
   for (const task of tasks) {
     for (const [program, name] of Object.entries(TOOLS[task])) if (!which(program)) missing.add(name);
-    for (const [file, name] of FILES[task] ?? []) if (!existsSync(file)) missing.add(name);
   }
   if (missing.size === 0) return;
   const names = [...missing];

@@ -32,6 +32,7 @@ export type Request =
   | { op: 'listen'; port: number; echo?: boolean; pause?: boolean; greet?: boolean }
   | { op: 'unlisten'; port: number }
   | { op: 'connect'; id: string; host: string; port: number }
+  /** To a server that greets. */
   | { op: 'connectMany'; prefix: string; count: number; host: string; port: number; parallel: number }
   | { op: 'write'; id: string; name: string; size: number }
   | { op: 'resume'; id: string }
@@ -168,9 +169,10 @@ async function connectMany(request: Extract<Request, { op: 'connectMany' }>): Pr
       const id = `${request.prefix}-${next++}`;
       const socket = connect({ host: request.host, port: request.port, allowHalfOpen: true });
       track(id, socket, false);
+      // A gateway may accept before the server has: it is the server's greeting that says the way is whole.
       await new Promise<void>((resolve) => {
-        socket.once('connect', resolve);
-        socket.once('error', () => {
+        socket.once('data', () => resolve());
+        socket.once('close', () => {
           failed += 1;
           resolve();
         });

@@ -26,7 +26,7 @@ describe('idle connections', { skip }, () => {
     const server = await Agent.start(lab(), 'server', { mptcp: true });
     const client = await Agent.start(lab(), 'client');
     const port = PORTS.tests.from;
-    await server.listen(port, { echo: true });
+    await server.listen(port, { greet: true, echo: true });
     const started = performance.now();
     const { failed } = await client.ask<{ failed: number }>({
       op: 'connectMany', prefix: 'idle', count, host: addresses.server(4), port, parallel: 100,
