@@ -231,7 +231,8 @@ export class KernelLispDataPlane implements LispDataPlane {
       `${pin.iid} ${pin.flow.local.address} ${pin.flow.local.port} ${pin.flow.remote.address} ${pin.flow.remote.port}`;
     const known = new Map(pins.map((pin) => [key(pin), pin]));
     // What the plane behind gleaned is told to the fast one, which sees most packets: its word is the newer one.
-    for (const pin of this.#fast.gleaned()) if (known.get(key(pin))?.gleaned !== false) known.set(key(pin), pin);
+    for (const pin of this.#fast.gleaned())
+      if (known.get(key(pin))?.gleaned !== false) known.set(key(pin), pin);
     return [...known.values()];
   }
 
