@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { PORTS } from '../../src/lab/configs.js';
 import { Lab } from '../../src/lab/lab.js';
 import { finished, waitFor } from '../../src/lab/process.js';
@@ -80,7 +81,7 @@ describe('the daemon in its host', { skip }, () => {
   it('a second start on the same configuration says so and ends', async () => {
     const child = lab().spawn('gateway', 'second', [
       process.execPath,
-      new URL('../../src/daemon/main.js', import.meta.url).pathname,
+      fileURLToPath(new URL('../../src/daemon/main.js', import.meta.url)),
       '--config',
       lab().configPath('gateway'),
     ]);
