@@ -12,28 +12,20 @@
  */
 import type { NativeLispControl, NativeLispPart } from '../../native/freebsd/lisp.types.js';
 import { nativePart } from '../../native/index.js';
-import type { Mapping, Path } from '../../lisp/mapping.js';
-import { planeAction, planeLocators } from '../plane-mapping.js';
+import { CoreLispDataPlane, DEFAULT_UNDERLAY_MTU, outerHeaders } from '../core-plane.js';
 import {
   PlatformError,
-  type Flow,
   type LispDataPlane,
-  type PathCounters,
   type PlaneEvent,
   type PlaneOptions,
-  type PlanePin,
   type PlaneStats,
 } from '../platform.js';
 import type { LispDevice } from './lisp-device.js';
 
-/** Outer IP, UDP and LISP header (RFC 9300 section 7). */
-const OVERHEAD = { 4: 36, 6: 56 } as const;
-/** Of what the underlay takes where nothing else is known. */
-const DEFAULT_UNDERLAY_MTU = 1500;
 /** More events than the kernel queues are not read in one go, so that a storm does not keep the loop. */
 const READS_AT_ONCE = 32;
 
-export class FreeBsdLispDataPlane implements LispDataPlane {
+export class FreeBsdLispDataPlane extends CoreLispDataPlane {
   readonly kind = 'kernel';
   #control: NativeLispControl | undefined;
   #device: string | undefined;
@@ -46,9 +38,11 @@ export class FreeBsdLispDataPlane implements LispDataPlane {
     private readonly native: () => NativeLispPart = () => nativePart('lisp'),
     /** A descriptor of /dev/lisp that somebody with the privilege opened; absent: it is opened here. */
     private readonly descriptor?: number,
-  ) {}
+  ) {
+    super();
+  }
 
-  get #running(): NativeLispControl {
+  protected get tables(): NativeLispControl {
     if (!this.#control) throw new PlatformError('the data plane does not run', 'ENXIO');
     return this.#control;
   }
@@ -73,13 +67,13 @@ export class FreeBsdLispDataPlane implements LispDataPlane {
   }
 
   async update(options: PlaneOptions): Promise<void> {
-    void this.#running;
+    void this.tables;
     await this.#configure(options);
   }
 
   async #configure(options: PlaneOptions): Promise<number> {
-    const control = this.#running;
-    const overhead = options.localRlocs.some((rloc) => rloc.includes(':')) ? OVERHEAD[6] : OVERHEAD[4];
+    const control = this.tables;
+    const overhead = outerHeaders(options.localRlocs);
     const mtu = options.mtu ?? DEFAULT_UNDERLAY_MTU - overhead;
     control.setSwitch('underlay_mtu', mtu + overhead);
     control.setSwitch('source_check', options.sourceCheck ? 1 : 0);
@@ -102,44 +96,17 @@ export class FreeBsdLispDataPlane implements LispDataPlane {
     }
   }
 
-  setMapping(mapping: Mapping): void {
-    this.#running.setMapping(mapping.iid, mapping.eid, planeAction(mapping), planeLocators(mapping.locators));
-  }
-
-  deleteMapping(iid: number, eid: string): void {
-    this.#running.deleteMapping(iid, eid);
-  }
-
-  listMappings(): ReturnType<LispDataPlane['listMappings']> {
-    return this.#running.listMappings().map(({ iid, eid, locators }) => ({
+  /** Without what the kernel knows beyond a mapping: whether a locator is reachable. */
+  override listMappings(): ReturnType<LispDataPlane['listMappings']> {
+    return this.tables.listMappings().map(({ iid, eid, locators }) => ({
       iid,
       eid,
       locators: locators.map(({ rloc, priority, weight }) => ({ rloc, priority, weight })),
     }));
   }
 
-  setPathState(path: Path, up: boolean): void {
-    this.#running.setPathState(path, up);
-  }
-
-  pin(flow: Flow, path: Path, iid = 0): void {
-    this.#running.pin(flow, path, iid);
-  }
-
-  unpin(flow: Flow, iid = 0): void {
-    this.#running.unpin(flow, iid);
-  }
-
-  listPins(): PlanePin[] {
-    return this.#running.listPins();
-  }
-
-  paths(): PathCounters[] {
-    return this.#running.paths();
-  }
-
   stats(): PlaneStats {
-    const control = this.#running;
+    const control = this.tables;
     const { mappings, pins } = control.info();
     const counters = control.stats('stats');
     const drops: Record<string, number> = {};

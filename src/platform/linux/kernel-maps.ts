@@ -6,11 +6,11 @@
  */
 import type { Locator, Path } from '../../lisp/mapping.js';
 import { addressBytes, addressFamily, addressFromBytes, parsePrefix } from '../../lisp/prefix.js';
+import { MAX_LOCATORS, OUTER_HEADERS } from '../core-plane.js';
 import type { Flow } from '../platform.js';
 
 /** Sizes and bounds of lisp_bpf.h. */
 export const MAX_PATHS = 8192;
-export const MAX_LOCATORS = 16;
 export const EVENT_RING = 1 << 18;
 export const NONE = 0xffffffff;
 
@@ -48,9 +48,6 @@ export const COUNTERS = [
   'no-memory',
 ] as const;
 export type CounterName = (typeof COUNTERS)[number];
-
-/** Outer IP, UDP and LISP header. */
-export const overhead = (family: 4 | 6): number => (family === 4 ? 20 : 40) + 16;
 
 // Maps are in the byte order of the machine, but for what goes on the wire.
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
@@ -115,7 +112,7 @@ export function encodePath(path: PathRecord): Uint8Array {
   octets.set(addressBytes(path.remote), 16);
   data.setUint32(32, path.remoteNumber, LITTLE);
   data.setUint32(36, path.device, LITTLE);
-  data.setUint32(40, overhead(family), LITTLE);
+  data.setUint32(40, OUTER_HEADERS[family], LITTLE);
   data.setUint32(44, path.mtu, LITTLE);
   octets.set([family, Number(path.up), Number(path.valid)], 48);
   return octets;

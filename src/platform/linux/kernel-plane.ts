@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { type Mapping, type Path, pathKey } from '../../lisp/mapping.js';
 import { addressBytes, addressFamily, canonicalPrefix, prefixContains } from '../../lisp/prefix.js';
 import type { NativeBpf, NativeRoute } from '../../native/linux/bpf/bpf.types.js';
+import { MAX_LOCATORS, OUTER_HEADERS } from '../core-plane.js';
 import {
   type Flow,
   type LispDataPlane,
@@ -31,7 +32,6 @@ import {
   type CounterName,
   EVENT_RING,
   LAYOUT,
-  MAX_LOCATORS,
   MAX_PATHS,
   type MapName,
   type MappingRecord,
@@ -47,7 +47,6 @@ import {
   encodePathKey,
   encodePrefix,
   latest,
-  overhead,
   planShares,
   sumCounters,
 } from './kernel-maps.js';
@@ -518,7 +517,7 @@ class FastPath {
   #writePath(path: KnownPath): void {
     const { route } = path;
     const usable = route !== undefined && route.ethernet && route.device !== this.#device;
-    const mtu = Math.max(0, (route?.mtu ?? 0) - overhead(addressFamily(path.remote)));
+    const mtu = Math.max(0, (route?.mtu ?? 0) - OUTER_HEADERS[addressFamily(path.remote)]);
     const record = encodePath({
       local: path.local,
       remote: path.remote,
@@ -631,10 +630,10 @@ class FastPath {
   #onTooBig(path: KnownPath, underlayMtu: number): void {
     const family = addressFamily(path.remote);
     const least = family === 4 ? 576 : 1280;
-    const mtu = Math.max(underlayMtu, least) - overhead(family);
+    const mtu = Math.max(underlayMtu, least) - OUTER_HEADERS[family];
     const now = performance.now();
     if (underlayMtu === 0 || (path.limit && path.limit.until > now && path.limit.mtu <= mtu)) return;
-    if (path.route && mtu >= path.route.mtu - overhead(family)) return;
+    if (path.route && mtu >= path.route.mtu - OUTER_HEADERS[family]) return;
     path.limit = { mtu, until: now + MTU_LIFETIME_MS };
     this.#writePath(path);
     this.onEvent({ type: 'path-mtu', path: { local: path.local, remote: path.remote }, mtu });

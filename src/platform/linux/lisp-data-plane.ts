@@ -10,28 +10,14 @@
  */
 import type { NativePlane, NativePlanePart } from '../../native/common/plane.types.js';
 import { nativePart } from '../../native/index.js';
-import type { Mapping, Path } from '../../lisp/mapping.js';
-import { planeAction, planeLocators } from '../plane-mapping.js';
-import {
-  PlatformError,
-  type Flow,
-  type LispDataPlane,
-  type PathCounters,
-  type PlaneEvent,
-  type PlaneOptions,
-  type PlanePin,
-  type PlaneStats,
-} from '../platform.js';
+import { CoreLispDataPlane, DEFAULT_UNDERLAY_MTU, outerHeaders } from '../core-plane.js';
+import { PlatformError, type PlaneEvent, type PlaneOptions, type PlaneStats } from '../platform.js';
 import type { HostNetwork } from './host-network.js';
 
-/** Outer IP, UDP and LISP header (RFC 9300 section 7). */
-const OVERHEAD = { 4: 36, 6: 56 } as const;
-/** Assumed of an RLOC whose interface is not there yet. */
-const DEFAULT_UNDERLAY_MTU = 1500;
 /** IPv6 works on no link with less (RFC 8200 section 5). */
 const LEAST_MTU = 1280;
 
-export class LinuxLispDataPlane implements LispDataPlane {
+export class LinuxLispDataPlane extends CoreLispDataPlane {
   readonly kind = 'user';
   #created: NativePlane | undefined;
   #device: string | undefined;
@@ -40,10 +26,12 @@ export class LinuxLispDataPlane implements LispDataPlane {
   constructor(
     private readonly host: Pick<HostNetwork, 'openTun' | 'setDevice'>,
     private readonly native: () => NativePlanePart = () => nativePart('plane'),
-  ) {}
+  ) {
+    super();
+  }
 
   /** Made when first needed: mappings may be set before the device is there. */
-  get #plane(): NativePlane {
+  protected get tables(): NativePlane {
     this.#created ??= new (this.native().Plane)(0, () => {
       for (const event of this.#created?.events() ?? []) this.#onEvent?.(event);
     });
@@ -55,7 +43,7 @@ export class LinuxLispDataPlane implements LispDataPlane {
     onEvent: (event: PlaneEvent) => void,
   ): Promise<{ device: string; mtu: number }> {
     if (this.#device !== undefined) throw new PlatformError('the data plane runs already', 'EALREADY');
-    const plane = this.#plane;
+    const plane = this.tables;
     const { device, descriptors } = await this.host.openTun({
       device: options.device,
       queues: 1,
@@ -82,9 +70,8 @@ export class LinuxLispDataPlane implements LispDataPlane {
       ...options.localRlocs.map((rloc) => this.native().interfaceMtu(rloc) || DEFAULT_UNDERLAY_MTU),
       65_535,
     );
-    const overhead = options.localRlocs.some((rloc) => rloc.includes(':')) ? OVERHEAD[6] : OVERHEAD[4];
-    const mtu = options.mtu ?? Math.max(underlayMtu - overhead, LEAST_MTU);
-    this.#plane.setSite({
+    const mtu = options.mtu ?? Math.max(underlayMtu - outerHeaders(options.localRlocs), LEAST_MTU);
+    this.tables.setSite({
       iid: options.iid,
       rlocs: options.localRlocs,
       eids: options.localEids,
@@ -97,40 +84,8 @@ export class LinuxLispDataPlane implements LispDataPlane {
     return mtu;
   }
 
-  setMapping(mapping: Mapping): void {
-    this.#plane.setMapping(mapping.iid, mapping.eid, planeAction(mapping), planeLocators(mapping.locators));
-  }
-
-  deleteMapping(iid: number, eid: string): void {
-    this.#plane.deleteMapping(iid, eid);
-  }
-
-  listMappings(): ReturnType<LispDataPlane['listMappings']> {
-    return this.#plane.listMappings();
-  }
-
-  setPathState(path: Path, up: boolean): void {
-    this.#plane.setPathState(path, up);
-  }
-
-  pin(flow: Flow, path: Path, iid = 0): void {
-    this.#plane.pin(flow, path, iid);
-  }
-
-  unpin(flow: Flow, iid = 0): void {
-    this.#plane.unpin(flow, iid);
-  }
-
-  listPins(): PlanePin[] {
-    return this.#plane.listPins();
-  }
-
-  paths(): PathCounters[] {
-    return this.#plane.paths();
-  }
-
   stats(): PlaneStats {
-    return this.#plane.stats();
+    return this.tables.stats();
   }
 
   stop(): Promise<void> {

@@ -11,25 +11,20 @@ import type {
   NativeResult,
 } from '../../native/common/plane.types.js';
 import { nativePart } from '../../native/index.js';
-import type { Mapping, Path } from '../../lisp/mapping.js';
-import { planeAction, planeLocators } from '../plane-mapping.js';
+import type { Mapping } from '../../lisp/mapping.js';
+import { CoreLispDataPlane, DEFAULT_UNDERLAY_MTU, OUTER_HEADERS } from '../core-plane.js';
 import {
   PlatformError,
   type Clock,
   type Endpoint,
-  type Flow,
-  type LispDataPlane,
-  type PathCounters,
   type PlaneEvent,
   type PlaneOptions,
-  type PlanePin,
   type PlaneStats,
 } from '../platform.js';
 
 /** RFC 9300 section 4.1. */
 const DATA_PORT = 4341;
-const DEFAULT_MTU = 1464;
-const OVERHEAD = 36;
+const DEFAULT_MTU = DEFAULT_UNDERLAY_MTU - OUTER_HEADERS[4];
 const HOUSEKEEPING_MS = 1000;
 
 export interface OuterPacket {
@@ -50,9 +45,9 @@ export interface MemoryPlaneOutputs {
   inner(packet: Uint8Array): void;
 }
 
-export class MemoryLispDataPlane implements LispDataPlane {
+export class MemoryLispDataPlane extends CoreLispDataPlane {
   readonly kind = 'memory';
-  readonly #plane: NativePlane;
+  protected readonly tables: NativePlane;
   #onEvent: ((event: PlaneEvent) => void) | undefined;
   #running = false;
   #timer: unknown;
@@ -62,7 +57,8 @@ export class MemoryLispDataPlane implements LispDataPlane {
     private readonly out: MemoryPlaneOutputs,
     native: NativePlanePart = nativePart('plane'),
   ) {
-    this.#plane = new native.Plane(0);
+    super();
+    this.tables = new native.Plane(0);
   }
 
   get #now(): number {
@@ -82,14 +78,14 @@ export class MemoryLispDataPlane implements LispDataPlane {
   }
 
   update(options: PlaneOptions): Promise<void> {
-    this.#plane.setSite({
+    this.tables.setSite({
       iid: options.iid,
       rlocs: options.localRlocs,
       eids: options.localEids,
       routes: options.routes,
       sourceCheck: options.sourceCheck,
       glean: options.glean,
-      underlayMtu: (options.mtu ?? DEFAULT_MTU) + OVERHEAD,
+      underlayMtu: (options.mtu ?? DEFAULT_MTU) + OUTER_HEADERS[4],
     });
     return Promise.resolve();
   }
@@ -97,26 +93,26 @@ export class MemoryLispDataPlane implements LispDataPlane {
   #tick(): void {
     this.#timer = this.clock.setTimeout(() => {
       if (!this.#running) return;
-      this.#plane.housekeeping(this.#now);
+      this.tables.housekeeping(this.#now);
       this.#tick();
     }, HOUSEKEEPING_MS);
   }
 
   /** An inner packet, as if the host had routed it into the device. */
   input(inner: Uint8Array): void {
-    if (this.#running) this.#emit(this.#plane.encapsulate(inner, this.#now));
+    if (this.#running) this.#emit(this.tables.encapsulate(inner, this.#now));
   }
 
   /** What arrived at UDP port 4341 of a local RLOC. */
   receive({ local, remote, data, tos = 0, ttl = 64 }: OuterPacket): void {
     if (!this.#running) return;
     const outer: NativeOuter = { local, remote: remote.address, sourcePort: remote.port, tos, ttl, data };
-    this.#emit(this.#plane.decapsulate(outer, this.#now));
+    this.#emit(this.tables.decapsulate(outer, this.#now));
   }
 
   #emit({ outer, inner }: NativeResult): void {
     // Events first: who hears of a miss or a gleaned flow must know before what follows from the packet.
-    for (const event of this.#plane.events()) this.#onEvent?.(event);
+    for (const event of this.tables.events()) this.#onEvent?.(event);
     if (outer) {
       const { local, remote, data, sourcePort, tos, ttl } = outer;
       this.out.outer({ local, remote: { address: remote, port: DATA_PORT }, data, sourcePort, tos, ttl });
@@ -124,41 +120,13 @@ export class MemoryLispDataPlane implements LispDataPlane {
     if (inner) this.out.inner(inner);
   }
 
-  setMapping(mapping: Mapping): void {
-    this.#plane.setMapping(mapping.iid, mapping.eid, planeAction(mapping), planeLocators(mapping.locators));
-    if (this.#running) for (const result of this.#plane.released(this.#now)) this.#emit(result);
-  }
-
-  deleteMapping(iid: number, eid: string): void {
-    this.#plane.deleteMapping(iid, eid);
-  }
-
-  listMappings(): ReturnType<LispDataPlane['listMappings']> {
-    return this.#plane.listMappings();
-  }
-
-  setPathState(path: Path, up: boolean): void {
-    this.#plane.setPathState(path, up);
-  }
-
-  pin(flow: Flow, path: Path, iid = 0): void {
-    this.#plane.pin(flow, path, iid);
-  }
-
-  unpin(flow: Flow, iid = 0): void {
-    this.#plane.unpin(flow, iid);
-  }
-
-  listPins(): PlanePin[] {
-    return this.#plane.listPins();
-  }
-
-  paths(): PathCounters[] {
-    return this.#plane.paths();
+  override setMapping(mapping: Mapping): void {
+    super.setMapping(mapping);
+    if (this.#running) for (const result of this.tables.released(this.#now)) this.#emit(result);
   }
 
   stats(): PlaneStats {
-    return this.#plane.stats();
+    return this.tables.stats();
   }
 
   stop(): Promise<void> {

@@ -11,7 +11,6 @@ import {
   COUNTERS,
   EVENT_RING,
   LAYOUT,
-  MAX_LOCATORS,
   MAX_PATHS,
   decodeEvent,
   decodeFlow,
@@ -25,6 +24,7 @@ import {
   planShares,
   sumCounters,
 } from '../../../../src/platform/linux/kernel-maps.js';
+import { MAX_LOCATORS } from '../../../../src/platform/core-plane.js';
 
 const hex = (octets: Uint8Array): string => Buffer.from(octets).toString('hex');
 const locator = (rloc: string, priority: number, weight: number, reachable = true): Locator => ({
