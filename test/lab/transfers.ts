@@ -261,6 +261,7 @@ export function transferTests(family: Family): void {
       assert.ok(dissection.control > 0, 'no LISP control message');
       const astray = [...dissection.pairs].filter(([, pairs]) => pairs.size !== 1);
       assert.deepEqual(astray, []);
+      assert.deepEqual(dissection.hasty, []);
       const joins = dissection.subflows.filter(({ join }) => join);
       const firsts = dissection.subflows.filter(({ join }) => !join);
       assert.ok(joins.length >= 4, `${joins.length} SYNs with MP_JOIN`);

@@ -46,7 +46,7 @@ export async function capture(lab: Lab, name: string): Promise<Capture> {
 
 const FIELDS = [
   'frame.number', 'frame.protocols', '_ws.malformed', 'ip.src', 'ip.dst', 'ipv6.src', 'ipv6.dst', 'tcp.srcport', 'tcp.dstport',
-  'tcp.flags.syn', 'tcp.flags.ack', 'tcp.options.mptcp.subtype',
+  'tcp.flags.syn', 'tcp.flags.ack', 'tcp.len', 'tcp.options.mptcp.subtype',
 ] as const; // prettier-ignore
 
 type Packet = Record<(typeof FIELDS)[number], string>;
@@ -89,7 +89,12 @@ export interface Dissection {
   pairs: Map<string, Set<string>>;
   data: number;
   control: number;
+  /** Further subflows on which the side that opened them sent data before it had made them regular ones by MP_PRIO. */
+  hasty: string[];
 }
+
+const MP_JOIN = '1';
+const MP_PRIO = '5';
 
 const sorted = (one: string, other: string): string => (one < other ? `${one} ${other}` : `${other} ${one}`);
 
@@ -98,8 +103,10 @@ const isSet = (flag: string): boolean => flag === '1' || flag === 'True';
 /** `family` is that of EIDs and RLOCs: a dissected packet has two headers of it, outer first. */
 export async function dissect(files: CaptureFile[], family: 4 | 6): Promise<Dissection> {
   const ip = family === 4 ? 'ip' : 'ipv6';
-  const result: Dissection = { malformed: [], subflows: [], pairs: new Map(), data: 0, control: 0 };
+  const result: Dissection = { malformed: [], subflows: [], pairs: new Map(), data: 0, control: 0, hasty: [] };
   for (const file of files) {
+    /** From its opener to its peer: further subflows that have not been made regular yet. */
+    const joined = new Set<string>();
     for (const packet of await tshark(file.path)) {
       const protocols = packet['frame.protocols'].split(':');
       if (packet['_ws.malformed'] !== '' || protocols.includes('_ws.malformed')) {
@@ -116,10 +123,14 @@ export async function dissect(files: CaptureFile[], family: 4 | 6): Promise<Diss
       const outer = sorted(outerFrom, outerTo);
       const known = result.pairs.get(flow) ?? new Set();
       result.pairs.set(flow, known.add(outer));
+      const direction = `${innerFrom} ${packet['tcp.srcport']} ${innerTo} ${packet['tcp.dstport']}`;
+      const subtypes = packet['tcp.options.mptcp.subtype'].split(',');
       if (isSet(packet['tcp.flags.syn']) && !isSet(packet['tcp.flags.ack'])) {
-        const subtypes = packet['tcp.options.mptcp.subtype'].split(',');
-        result.subflows.push({ flow, join: subtypes.includes('1'), outer, provider: file.provider });
-      }
+        const join = subtypes.includes(MP_JOIN);
+        result.subflows.push({ flow, join, outer, provider: file.provider });
+        if (join) joined.add(direction);
+      } else if (subtypes.includes(MP_PRIO)) joined.delete(direction);
+      else if (Number(packet['tcp.len']) > 0 && joined.delete(direction)) result.hasty.push(direction);
     }
   }
   return result;

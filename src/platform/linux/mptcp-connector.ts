@@ -47,6 +47,14 @@ const ATTEMPTS = 64;
 const KEEP_CLOSED = 16;
 /** Between the event and the kernel's readiness for a further subflow. */
 const JOIN_RETRY_MS = [1, 5, 20, 50, 100];
+/**
+ * Every further subflow joins as a backup, and becomes a regular one by MP_PRIO this long after its handshake. Linux as
+ * the receiver (seen with 6.18) corrupts what is sent sooner: when the third ACK of an MP_JOIN finds the connection's
+ * socket locked by its application, the subflow is added only once that lock is released, and its mapping is then set to
+ * the next octet expected, over that of data which has arrived already. The connection's data is put in the wrong place.
+ * MP_PRIO is not acknowledged (RFC 8684 section 3.3.8), so it is sent more than once.
+ */
+const REGULAR_AFTER_MS = [30, 250, 1250];
 /** When a connection has not said by itself what it has become. */
 const SETTLE_MS = [20, 200, 1000, 5000];
 
@@ -381,7 +389,7 @@ class LinuxMptcpConnection implements MptcpConnection {
         break;
       case 'subflow-established': {
         const record = this.#table.established(event.local, event.remote, now);
-        if (record) this.#emit({ type: 'subflow-established', subflow: this.#subflow(record) });
+        if (record) this.#subflowEstablished(record);
         break;
       }
       case 'subflow-closed':
@@ -416,6 +424,26 @@ class LinuxMptcpConnection implements MptcpConnection {
     this.#emit({ type: 'established' });
   }
 
+  #subflowEstablished(record: SubflowRecord): void {
+    this.#emit({ type: 'subflow-established', subflow: this.#subflow(record) });
+    for (const delay of REGULAR_AFTER_MS) {
+      this.clock.setTimeout(() => {
+        if (this.#disposed || this.#closed || record.state !== 'established' || record.backup) return;
+        try {
+          this.#setPriority(record, false);
+        } catch {
+          // Gone in between, and its event is on the way; or the kernel is short of memory, and there is another time.
+        }
+      }, delay);
+    }
+  }
+
+  #setPriority(record: SubflowRecord, backup: boolean): void {
+    if (this.token === undefined) return;
+    const { local, remote } = record;
+    this.connector.command({ command: 'set-flags', token: this.token, local, remote, backup });
+  }
+
   #subflowClosed(event: PmEvent): void {
     const outcome = this.#table.closed(event.local, event.remote, this.clock.now());
     if (!outcome) return;
@@ -442,7 +470,7 @@ class LinuxMptcpConnection implements MptcpConnection {
       const there = seen.some((info) => sameFlow(info, record));
       if (record.state === 'joining' && there) {
         const changed = this.#table.established(record.local, record.remote, now);
-        if (changed) this.#emit({ type: 'subflow-established', subflow: this.#subflow(changed) });
+        if (changed) this.#subflowEstablished(changed);
       } else if (record.state === 'established' && !there) {
         this.#subflowClosed({
           event: 'subflow-closed',
@@ -524,7 +552,7 @@ class LinuxMptcpConnection implements MptcpConnection {
           token,
           local: { ...local, id: record.id },
           remote: request.remote,
-          backup,
+          backup: true,
         });
         return this.#subflow(record);
       } catch (error) {
@@ -582,17 +610,11 @@ class LinuxMptcpConnection implements MptcpConnection {
   }
 
   async setBackup(id: number, backup: boolean): Promise<void> {
-    const token = this.#needMptcp('changing a subflow');
+    this.#needMptcp('changing a subflow');
     const record = this.#table.get(id);
     if (!record || record.state === 'closed')
       throw new PlatformError(`changing a subflow: there is no subflow ${id}`, 'ENOENT');
-    this.connector.command({
-      command: 'set-flags',
-      token,
-      local: record.local,
-      remote: record.remote,
-      backup,
-    });
+    this.#setPriority(record, backup);
     record.backup = backup;
   }
 
