@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 /**
- * Authentication of Map-Register, Map-Notify and Map-Notify-Ack (RFC 9301 section 5.6). The MAC covers the whole message
- * with the authentication data set to zero. With HKDF each message has its own key:
+ * Authentication of Map-Register (RFC 9301 section 5.6), Map-Notify and Map-Notify-Ack (section 5.7, the same procedure);
+ * Algorithm IDs are those of section 12.5. The MAC covers the whole message with the authentication data set to zero. What
+ * may follow the records (xTR-ID and Site-ID) is covered as well: section 5.6 says both 'the entire payload' and 'through
+ * the last RLOC-Record', and peers take the former.
+ *
+ * With HKDF each message has its own key (section 5.6, step 4; RFC 5869 with an empty `info`):
  *
  *   key = HKDF-SHA256(input keying material: nonce + PSK, salt: "<message> Authentication"), 32 octets
+ *
+ * Without one the pre-shared key itself is the key of every message.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { CodecError } from './bytes.js';
@@ -35,7 +41,7 @@ export const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm>> = {
   'hmac-sha-256-128-hkdf': { id: 3, hash: 'sha256', derived: true, size: 16, accepted: [16, 32] },
 };
 
-/** The salt of the key derivation, by the number of the message type. */
+/** The salt of the key derivation, by the number of the message type (RFC 9301 section 5.6, step 4). */
 const SALTS: Readonly<Record<number, string>> = {
   3: 'Map-Register Authentication',
   4: 'Map-Notify Authentication',

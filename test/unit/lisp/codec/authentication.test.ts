@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import { describe, it } from 'node:test';
 import {
   ALGORITHMS,
@@ -54,6 +55,27 @@ describe('authentication', () => {
       }
     });
   }
+
+  it('derives the key of each message as RFC 9301 section 5.6 says, by RFC 5869 written out', () => {
+    const salts = ['Map-Register Authentication', 'Map-Notify Authentication', 'Map-Notify-Ack Authentication'];
+    const good = authenticationVectors().filter(
+      ({ key, verdict }) => key.algorithm === 'hmac-sha-256-128-hkdf' && verdict === 'ok',
+    );
+    assert.deepEqual(new Set(good.map(({ hex: text }) => octets(text)[0]! >> 4)), new Set([3, 4, 5]));
+    for (const { name, hex: text, key } of good) {
+      const message = Buffer.from(text, 'hex');
+      const length = message.readUInt16BE(14);
+      const sent = Buffer.from(message.subarray(16, 16 + length));
+      message.fill(0, 16, 16 + length);
+      const hmac = (secret: crypto.BinaryLike, data: Uint8Array): Buffer =>
+        crypto.createHmac('sha256', secret).update(data).digest();
+      // Extract: the salt is the key of the HMAC. Expand: one block, no info, a counter of 1.
+      const material = Buffer.concat([message.subarray(4, 12), Buffer.from(key.key)]);
+      const perMessage = hmac(hmac(salts[(message[0]! >> 4) - 3]!, material), Buffer.of(1));
+      assert.deepEqual(hmac(perMessage, message).subarray(0, length), sent, name);
+      assert.equal(message[13], 3, 'Algorithm ID');
+    }
+  });
 
   it('with SHA-1 goes out with Key ID 0, the only one its peers understand', () => {
     const wire = (algorithm: AlgorithmName) => blankAuthentication({ keyId: 3, key: 'secret', algorithm });
