@@ -197,6 +197,8 @@ export function serverRoutes(site: 1 | 2): { host: string; family: Family; route
 }
 
 const SETTINGS = [
+  // Whatever this host's default: it is one that every kernel grants, and its figures are the steadiest of all.
+  'net/ipv4/tcp_congestion_control=reno',
   'net/ipv4/conf/all/rp_filter=0',
   'net/ipv4/conf/default/rp_filter=0',
   'net/ipv6/conf/all/disable_ipv6=0',
