@@ -5,7 +5,7 @@ import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Lab } from '../../src/lab/lab.js';
 import { waitFor } from '../../src/lab/process.js';
-import type { Count, Request, SocketState } from './agent.js';
+import type { ConnectedMany, Count, Request, SocketState } from './agent.js';
 
 /** A socket of an agent, opened or accepted there. */
 export class RemoteSocket {
@@ -108,6 +108,11 @@ export class Agent {
       this.waiting.set(number, { resolve: resolve as (value: unknown) => void, reject });
       this.child.stdin!.write(`${JSON.stringify({ number, ...request })}\n`);
     });
+  }
+
+  /** `count` connections to a server that greets, `parallel` at a time. */
+  connectMany(options: Omit<Extract<Request, { op: 'connectMany' }>, 'op'>): Promise<ConnectedMany> {
+    return this.ask<ConnectedMany>({ op: 'connectMany', ...options });
   }
 
   async listen(

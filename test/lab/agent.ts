@@ -32,8 +32,16 @@ export type Request =
   | { op: 'listen'; port: number; echo?: boolean; pause?: boolean; greet?: boolean }
   | { op: 'unlisten'; port: number }
   | { op: 'connect'; id: string; host: string; port: number }
-  /** To a server that greets. */
-  | { op: 'connectMany'; prefix: string; count: number; host: string; port: number; parallel: number }
+  /** To a server that greets. Those that have neither been greeted nor closed after `deadlineMs` are `silent`. */
+  | {
+      op: 'connectMany';
+      prefix: string;
+      count: number;
+      host: string;
+      port: number;
+      parallel: number;
+      deadlineMs: number;
+    }
   | { op: 'write'; id: string; name: string; size: number }
   | { op: 'resume'; id: string }
   | { op: 'end'; id: string }
@@ -41,6 +49,12 @@ export type Request =
   | { op: 'state'; id: string }
   | { op: 'accepted'; port: number }
   | { op: 'count' };
+
+export interface ConnectedMany {
+  failed: number;
+  /** Local ports of those without an answer. */
+  silent: number[];
+}
 
 export interface Count {
   total: number;
@@ -161,26 +175,36 @@ function listen(request: Extract<Request, { op: 'listen' }>): Promise<object> {
   });
 }
 
-async function connectMany(request: Extract<Request, { op: 'connectMany' }>): Promise<object> {
+async function connectMany(request: Extract<Request, { op: 'connectMany' }>): Promise<ConnectedMany> {
   let next = 0;
   let failed = 0;
+  const silent: number[] = [];
+  const end = performance.now() + request.deadlineMs;
   const worker = async (): Promise<void> => {
-    while (next < request.count) {
+    while (next < request.count && performance.now() < end) {
       const id = `${request.prefix}-${next++}`;
       const socket = connect({ host: request.host, port: request.port, allowHalfOpen: true });
       track(id, socket, false);
       // A gateway may accept before the server has: it is the server's greeting that says the way is whole.
       await new Promise<void>((resolve) => {
-        socket.once('data', () => resolve());
+        const timer = setTimeout(() => {
+          silent.push(socket.localPort ?? 0);
+          resolve();
+        }, end - performance.now());
+        const answered = (): void => {
+          clearTimeout(timer);
+          resolve();
+        };
+        socket.once('data', answered);
         socket.once('close', () => {
           failed += 1;
-          resolve();
+          answered();
         });
       });
     }
   };
   await Promise.all(Array.from({ length: request.parallel }, worker));
-  return { failed };
+  return { failed, silent };
 }
 
 function one(id: string): Entry {
