@@ -35,6 +35,8 @@ export interface ConfigOptions {
   user?: string;
   /** How often paths are probed. */
   probe?: { intervalMs: number; timeoutMs: number; failures: number };
+  /** 'debug' unless told; measurements want what a user has. */
+  logLevel?: 'debug' | 'info';
   /** Lines added to a daemon's file, by host; they may open tables of their own. */
   extra?: Partial<Record<DaemonHost, string>>;
   /** Lines added to a table: 'gateway:intercept' -> 'exclude = [...]'. */
@@ -51,7 +53,7 @@ function common(host: DaemonHost, roles: string[], options: ConfigOptions): stri
     ...(options.user && host === 'gateway' ? [`user = ${quote(options.user)}`] : []),
     `state_dir = ${quote(`${directory}/state`)}`,
     ...table(host, 'api', options, [`socket = ${quote(`${directory}/amptcpd.sock`)}`]),
-    ...table(host, 'log', options, ['level = "debug"']),
+    ...table(host, 'log', options, [`level = ${quote(options.logLevel ?? 'debug')}`]),
   ];
 }
 

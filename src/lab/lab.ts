@@ -36,6 +36,7 @@ export interface LabOptions {
   standing?: boolean;
   name?: string;
   probe?: ConfigOptions['probe'];
+  logLevel?: ConfigOptions['logLevel'];
   extra?: ConfigOptions['extra'];
   extraKeys?: ConfigOptions['extraKeys'];
   /** Told what is being done. */
@@ -165,6 +166,7 @@ export class Lab {
       source: this.options.source ?? 'nat',
       ...(this.options.user ? { user: this.options.user } : {}),
       ...(this.options.probe ? { probe: this.options.probe } : {}),
+      ...(this.options.logLevel ? { logLevel: this.options.logLevel } : {}),
       extra: this.options.extra ?? {},
       extraKeys: this.options.extraKeys ?? {},
     };

@@ -2,6 +2,7 @@
 
 /** The measurements as JSON, as a table for a person, as a picture. Values in, text out. */
 import { MODES, type Direction, type HopName, type ModeName } from './modes.js';
+import type { PartResults } from './parts.js';
 import { median, round, spread } from './statistics.js';
 
 export interface Sample {
@@ -17,7 +18,7 @@ interface Both {
   down: number;
 }
 
-export interface Results {
+export interface Results extends PartResults {
   modes: Partial<Record<ModeName, Both & { up8?: number; down8?: number; cpuSecondsPerGigabyte: Both }>>;
   L?: Both;
   hops?: Partial<Record<HopName, Both>>;
@@ -37,7 +38,11 @@ const RATIOS: { name: string; of: ModeName; over: ModeName | 'L'; least: number;
   { name: 'fullKernel/nat', of: 'fullKernel', over: 'nat', least: 0.35, goal: 0.55 },
 ];
 
-export function summarize(samples: Sample[], notAvailable: Record<string, string>): Results {
+export function summarize(
+  samples: Sample[],
+  notAvailable: Record<string, string>,
+  parts: PartResults = {},
+): Results {
   const pick = (mode: string, direction: Direction, streams: number): Sample[] =>
     samples.filter(
       (sample) => sample.mode === mode && sample.direction === direction && sample.streams === streams,
@@ -80,19 +85,137 @@ export function summarize(samples: Sample[], notAvailable: Record<string, string
     ...(L && { L, hops: { tcp: hop('tcp'), 'mptcp-hop': hop('mptcp-hop') } }),
     ratios,
     spread: round(Math.max(0, ...spreads)),
+    ...parts,
     notAvailable,
   };
 }
 
-/** Exactly what `--json` prints. */
-export function json({ modes, L, ratios, spread: runs, notAvailable }: Results): string {
-  return JSON.stringify({ modes, L, ratios, spread: runs, notAvailable });
+const NOT_AVAILABLE = 'not available';
+
+/** Exactly what `--json` prints; everything else is in results.json. What could not be measured says so. */
+export function json(results: Results): string {
+  const { modes, L, ratios, latency, connections, idle, lookups, failover, notAvailable } = results;
+  const rates = Object.fromEntries(
+    MODES.filter((mode) => modes[mode] || notAvailable[mode] !== undefined).map((mode) => {
+      const found = modes[mode];
+      return [mode, found ? { up: found.up, down: found.down } : NOT_AVAILABLE];
+    }),
+  );
+  const missing = (part: string): string | undefined =>
+    notAvailable[part] === undefined ? undefined : NOT_AVAILABLE;
+  return JSON.stringify({
+    modes: rates,
+    L,
+    ratios,
+    latencyMs: latency ?? missing('latency'),
+    connectionsPerSecond: connections?.perSecond ?? missing('connections'),
+    // That of the largest number.
+    idleKiBPerConnection: idle?.at(-1)?.kiBPerConnection ?? missing('idle'),
+    lookups: lookups
+      ? Object.fromEntries(
+          Object.entries(lookups).map(([name, { lookupsPerSecond }]) => [name, lookupsPerSecond]),
+        )
+      : missing('lookups'),
+    failoverSeconds: failover?.seconds ?? missing('failover'),
+  });
+}
+
+/** How much longer a lookup among 100,000 prefixes takes than one among 10, the worse of both families. */
+export function lookupSlowdown(lookups: NonNullable<PartResults['lookups']>): number {
+  return Math.max(
+    ...['v4', 'v6'].map(
+      (family) => lookups[`${family}/100000`]!.lookupNs / lookups[`${family}/10`]!.lookupNs,
+    ),
+  );
+}
+
+/** What the parts have to show: the figure, and what it is held against. */
+function partLines(results: Results): string[] {
+  const { latency, connections, idle, lookups, failover, goodput } = results;
+  const line = (name: string, value: string, bound: string, ok: boolean): string =>
+    `${name.padEnd(34)}${value.padStart(12)}    ${bound.padEnd(26)}${ok ? 'ok' : 'BELOW'}`;
+  const lines: string[] = [];
+  if (latency)
+    lines.push(
+      line(
+        'added time to first octet',
+        `${latency.added.toFixed(2)} ms`,
+        'at most 1, goal 0.3',
+        latency.added <= 1,
+      ),
+    );
+  if (connections) {
+    const { perSecond, seconds, failed, slowestSecond, directPerSecond } = connections;
+    lines.push(
+      line(
+        'new connections per second',
+        String(perSecond),
+        'at least 2000, goal 5000',
+        perSecond >= 2000 && failed === 0,
+      ),
+      `  over ${seconds} s, ${failed} failed, ${slowestSecond} in the slowest second; directly ${directPerSecond} per second`,
+    );
+  }
+  for (const found of idle ?? [])
+    lines.push(
+      line(
+        `memory of ${found.connections} idle connections`,
+        `${found.kiBPerConnection} KiB`,
+        'at most 64 each, goal 16',
+        found.kiBPerConnection <= 64,
+      ),
+      `  daemon ${found.daemonKiB} + slab ${found.slabKiB} - direct ${found.directSlabKiB} KiB; ${found.descriptorsPerConnection} descriptors${found.limit === undefined ? '' : `; not ${found.wanted}: ${found.limit}`}`,
+    );
+  if (lookups) {
+    const slowdown = lookupSlowdown(lookups);
+    lines.push(
+      line(
+        'lookup, 100,000 prefixes to 10',
+        `${slowdown.toFixed(2)} x`,
+        'at most 3, goal 1.5',
+        slowdown <= 3,
+      ),
+      ...Object.entries(lookups).map(
+        ([name, { lookupsPerSecond, lookupNs, decideNs }]) =>
+          `  ${name.padEnd(10)} ${(lookupsPerSecond / 1e6).toFixed(1).padStart(6)} million/s, ${lookupNs} ns; whole decision ${decideNs} ns`,
+      ),
+    );
+  }
+  if (failover)
+    lines.push(
+      line(
+        'recovery from a cut provider',
+        `${failover.seconds} s`,
+        'at most 3, goal 1',
+        failover.seconds <= 3,
+      ),
+      `  each: ${failover.each.join(', ')} s`,
+    );
+  if (goodput) {
+    const least = Math.min(goodput.ratio.up, goodput.ratio.down);
+    lines.push(
+      line(
+        'goodput, 2 x 500 Mbit/s',
+        `${(least * 100).toFixed(1)} %`,
+        'at least 99 of the limit',
+        least >= 0.99,
+      ),
+      `  up ${goodput.up}, down ${goodput.down} of ${goodput.limit} Mbit/s (the sum less headers)`,
+    );
+  }
+  return lines;
 }
 
 const cell = (value: number | undefined, digits = 2): string =>
   (value === undefined || Number.isNaN(value) ? '-' : value.toFixed(digits)).padStart(8);
 
 export function table(results: Results): string {
+  const parts = partLines(results);
+  const missing = Object.entries(results.notAvailable)
+    .filter(([name]) => !(MODES as readonly string[]).includes(name))
+    .map(([name, why]) => `${name}: not available: ${why}`);
+  const after = [...parts, ...missing];
+  if (Object.keys(results.modes).length === 0) return `${after.join('\n')}\n`;
   const lines = [
     `${'Gbit/s'.padEnd(14)}${['up', 'down', 'up x8', 'down x8', 'CPU s/GB up', 'down'].map((head) => head.padStart(head.length > 8 ? 12 : 8)).join('')}`,
   ];
@@ -116,6 +239,7 @@ export function table(results: Results): string {
     );
   }
   lines.push('', `spread of runs (half the quartiles' distance over the median): ${results.spread}`);
+  if (after.length > 0) lines.push('', ...after);
   return `${lines.join('\n')}\n`;
 }
 

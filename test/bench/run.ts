@@ -3,10 +3,11 @@
 /**
  * npm run bench: the paper's Figure 3 in one run, on the lab, unshaped.
  *
- *   npm run bench -- [--seconds N] [--runs N] [--modes nat,proxy,...] [--streams 1,8] [--json] [--out FOLDER]
+ *   npm run bench -- [--seconds N] [--runs N] [--modes nat,...,latency,...] [--streams 1,8] [--connection-seconds N]
+ *                    [--idle 1000,10000] [--json] [--out FOLDER]
  *
- * All modes stand at once and their runs are interleaved, so that drift of the machine cancels; medians are compared.
- * results.json, the table and figure3.svg go to FOLDER (dist/bench).
+ * All modes stand at once and their runs are interleaved, so that drift of the machine cancels; medians are compared. Then come
+ * the parts (parts.ts), which --modes names as well. results.json, the table and figure3.svg go to FOLDER (dist/bench).
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,19 +25,29 @@ import {
   setUp,
   setUpHops,
 } from './modes.js';
-import { json, picture, summarize, table, type Sample } from './report.js';
+import { PARTS, measureParts, type PartName } from './parts.js';
+import { json, picture, summarize, table, type Results, type Sample } from './report.js';
 
 export interface BenchOptions {
   seconds: number;
   runs: number;
   modes: ModeName[];
   streams: number[];
+  parts: PartName[];
+  connectionSeconds: number;
+  idle: number[];
   onStep(text: string): void;
 }
 
-export async function bench(options: BenchOptions): Promise<ReturnType<typeof summarize>> {
-  const settings = new Map<ModeName | HopName, Setting>();
+export async function bench(options: BenchOptions): Promise<Results> {
   const notAvailable: Record<string, string> = {};
+  const samples = options.modes.length > 0 ? await rates(options, notAvailable) : [];
+  const parts = await measureParts(options, notAvailable);
+  return summarize(samples, notAvailable, parts);
+}
+
+async function rates(options: BenchOptions, notAvailable: Record<string, string>): Promise<Sample[]> {
+  const settings = new Map<ModeName | HopName, Setting>();
   const samples: Sample[] = [];
   try {
     for (const mode of options.modes) {
@@ -58,7 +69,7 @@ export async function bench(options: BenchOptions): Promise<ReturnType<typeof su
             if (streams !== 1 && (HOPS as readonly string[]).includes(mode)) continue;
             await sample(mode, setting, direction, streams, run);
           }
-    return summarize(samples, notAvailable);
+    return samples;
   } finally {
     await Promise.all([...new Set([...settings.values()].map(({ lab }) => lab))].map((lab) => lab.close()));
   }
@@ -91,23 +102,33 @@ async function main(): Promise<number> {
     options: {
       seconds: { type: 'string', default: '4' },
       runs: { type: 'string', default: '3' },
-      modes: { type: 'string', default: MODES.join(',') },
+      modes: { type: 'string', default: [...MODES, ...PARTS].join(',') },
       streams: { type: 'string', default: '1,8' },
+      'connection-seconds': { type: 'string', default: '60' },
+      idle: { type: 'string', default: '1000,10000' },
       json: { type: 'boolean', default: false },
       out: { type: 'string', default: fileURLToPath(new URL('../../bench', import.meta.url)) },
     },
   });
   const list = (text: string): string[] => text.split(',').filter((part) => part !== '');
-  const unknown = list(values.modes).filter((mode) => !(MODES as readonly string[]).includes(mode));
+  const asked = list(values.modes);
+  const modes = MODES.filter((mode) => asked.includes(mode));
+  const parts = PARTS.filter((part) => asked.includes(part));
   const seconds = Number(values.seconds);
   const runs = Number(values.runs);
   const streams = list(values.streams).map(Number);
+  const connectionSeconds = Number(values['connection-seconds']);
+  const idle = list(values.idle).map(Number);
   if (
-    unknown.length > 0 ||
-    ![seconds, runs, ...streams].every((value) => Number.isInteger(value) && value > 0)
+    asked.length === 0 ||
+    new Set(asked).size !== modes.length + parts.length ||
+    ![seconds, runs, connectionSeconds, ...streams, ...idle].every(
+      (value) => Number.isInteger(value) && value > 0,
+    )
   ) {
     process.stderr.write(
-      `usage: npm run bench -- [--seconds N] [--runs N] [--modes ${MODES.join(',')}] [--streams 1,8] [--json] [--out FOLDER]\n`,
+      `usage: npm run bench -- [--seconds N] [--runs N] [--modes ${[...MODES, ...PARTS].join(',')}]\n` +
+        '                       [--streams 1,8] [--connection-seconds 60] [--idle 1000,10000] [--json] [--out FOLDER]\n',
     );
     return 2;
   }
@@ -120,14 +141,20 @@ async function main(): Promise<number> {
     seconds,
     runs,
     streams,
-    modes: list(values.modes) as ModeName[],
+    modes,
+    parts,
+    connectionSeconds,
+    idle,
     onStep: (text) => process.stderr.write(`${text}\n`),
   });
   mkdirSync(values.out, { recursive: true });
   writeFileSync(join(values.out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
-  writeFileSync(join(values.out, 'figure3.svg'), picture(results));
+  if (modes.length > 0) writeFileSync(join(values.out, 'figure3.svg'), picture(results));
   process.stdout.write(values.json ? `${json(results)}\n` : table(results));
-  if (!values.json) process.stderr.write(`results.json and figure3.svg are in ${values.out}\n`);
+  if (!values.json)
+    process.stderr.write(
+      `results.json${modes.length > 0 ? ' and figure3.svg' : ''} written to ${values.out}\n`,
+    );
   return 0;
 }
 
