@@ -85,6 +85,8 @@ export class Connection {
   extra: Path[] = [];
   /** 'established' has come: further subflows are possible. */
   joinable = false;
+  /** And worth their cost: see follow.ts. */
+  ripe = false;
   /** The peer takes no more. */
   full = false;
   killed = false;

@@ -2,8 +2,14 @@
 
 /**
  * Live connections follow their plan: what reconcile() says is carried out, one step at a time per connection, and again
- * after every event that could change the answer. Nothing here runs on a timer of its own: whatever waits for a time
- * (a joining subflow, the next attempt on a path) is looked at by the gateway's one tick.
+ * after every event that could change the answer. Whatever waits for a time (a joining subflow, the next attempt on a path) is
+ * looked at by the gateway's one tick.
+ *
+ *   established -> 20 ms -> much has moved? -> yes: follow
+ *                               no -> 200 ms -> still there? -> follow
+ *
+ * Most connections are short. What ends within some milliseconds, or says a few words and ends, gains nothing from a second
+ * path, and joining costs a gateway and a server as much as the connection itself did.
  */
 import { pathKey, type Path } from '../lisp/mapping.js';
 import type { Clock, MptcpEvent, PlatformError, Subflow } from '../platform/platform.js';
@@ -16,6 +22,11 @@ import { reconcile } from './reconcile.js';
 export interface FollowOptions {
   /** Subflows of one connection at most. */
   maxSubflows: number;
+  /** A connection this old gets its further subflows if it has moved `joinBytes`, either way. 0: at once, whatever it moved. */
+  joinAfterMs: number;
+  joinBytes: number;
+  /** One this old gets them in any case. */
+  joinIdleMs: number;
   /** A subflow that has not been established by then has failed. */
   joinTimeoutMs: number;
   /** Established for so long, a subflow is believed to be. To be longer than any round-trip time. */
@@ -29,6 +40,9 @@ export interface FollowOptions {
 
 export const DEFAULT_FOLLOW: FollowOptions = {
   maxSubflows: 4,
+  joinAfterMs: 20,
+  joinBytes: 16_384,
+  joinIdleMs: 200,
   joinTimeoutMs: 3000,
   proveMs: 300,
   retryMs: 500,
@@ -36,9 +50,14 @@ export const DEFAULT_FOLLOW: FollowOptions = {
   attempts: 8,
 };
 
+const GRAIN_MS = 5;
+
 export class Follower {
   /** Connections that wait for a time. */
   private readonly waiting = new Set<Connection>();
+  /** Those too young for further subflows: all wait equally long, so the one that waits longest is the first. */
+  private readonly young: Ageing;
+  private readonly quiet: Ageing;
 
   constructor(
     private readonly pins: Pins,
@@ -47,7 +66,28 @@ export class Follower {
     private readonly log: GatewayLog,
     private options: FollowOptions,
     private readonly isDown: (path: Path) => boolean,
-  ) {}
+  ) {
+    this.young = new Ageing(clock, (connection) => {
+      if (this.hasMoved(connection)) this.ripen(connection);
+      else this.quiet.add(connection, this.options.joinIdleMs - this.options.joinAfterMs);
+    });
+    this.quiet = new Ageing(clock, (connection) => this.ripen(connection));
+  }
+
+  private hasMoved(connection: Connection): boolean {
+    const { up = 0, down = 0 } = connection.session?.counters() ?? {};
+    return up + down >= this.options.joinBytes;
+  }
+
+  private ripen(connection: Connection): void {
+    connection.ripe = true;
+    void this.follow(connection);
+  }
+
+  stop(): void {
+    this.young.stop();
+    this.quiet.stop();
+  }
 
   configure(options: Partial<FollowOptions>): void {
     this.options = { ...this.options, ...options };
@@ -94,6 +134,8 @@ export class Follower {
 
   private async step(connection: Connection): Promise<void> {
     if (!this.canFollow(connection)) return;
+    // Too young for a further subflow, unless it is all that can help.
+    if (!connection.ripe && ![...connection.subflows.values()].some(({ stale }) => stale)) return;
     const now = this.clock.now();
     const wanted = this.wanted(connection);
     const wantedKeys = new Set(wanted.map(pathKey));
@@ -229,6 +271,8 @@ export class Follower {
     switch (event.type) {
       case 'established':
         connection.joinable = true;
+        if (this.options.joinAfterMs > 0) this.young.add(connection, this.options.joinAfterMs);
+        else connection.ripe = true;
         break;
       case 'fallback':
         connection.joinable = false;
@@ -335,3 +379,38 @@ const untracked = (subflow: Subflow, path: Path, since: number): TrackedSubflow 
   manual: false,
   since,
 });
+
+/** A line of connections that wait equally long, and one timer for all of them. */
+class Ageing {
+  private line: { connection: Connection; due: number }[] = [];
+  private timer: unknown;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly ripe: (connection: Connection) => void,
+  ) {}
+
+  add(connection: Connection, ms: number): void {
+    this.line.push({ connection, due: this.clock.now() + ms });
+    this.timer ??= this.clock.setTimeout(() => this.look(), ms);
+  }
+
+  private look(): void {
+    this.timer = undefined;
+    const now = this.clock.now();
+    let count = 0;
+    while (count < this.line.length && this.line[count]!.due <= now) count++;
+    const ripe = this.line.slice(0, count);
+    this.line = this.line.slice(count);
+    // Coarse on purpose: at most one timer in GRAIN_MS, however many there are.
+    if (this.line.length > 0)
+      this.timer = this.clock.setTimeout(() => this.look(), Math.max(GRAIN_MS, this.line[0]!.due - now));
+    for (const { connection } of ripe) this.ripe(connection);
+  }
+
+  stop(): void {
+    this.clock.clearTimeout(this.timer);
+    this.timer = undefined;
+    this.line = [];
+  }
+}

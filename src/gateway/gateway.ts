@@ -182,6 +182,7 @@ export class Gateway {
     for (const end of this.unsubscribe.splice(0)) end();
     platform.clock.clearTimeout(this.ticking);
     this.ticking = undefined;
+    this.follower.stop();
     this.pins.clear();
     await platform.interceptor.stop();
   }
