@@ -28,6 +28,7 @@ export class LabError extends Error {
 export function finished(child: ChildProcess): Promise<number> {
   return new Promise((resolve, reject) => {
     if (child.exitCode !== null) resolve(child.exitCode);
+    else if (child.signalCode !== null) resolve(128);
     child.once('error', reject);
     child.once('close', (code, signal) => resolve(code ?? (signal ? 128 : 1)));
   });

@@ -7,6 +7,9 @@ import type { Lab } from '../../src/lab/lab.js';
 import { waitFor } from '../../src/lab/process.js';
 import type { ConnectedMany, Count, Request, SocketState } from './agent.js';
 
+/** For an agent to answer, or to end, on a loaded machine. */
+const ANSWER_MS = 30_000;
+
 /** A socket of an agent, opened or accepted there. */
 export class RemoteSocket {
   constructor(
@@ -102,17 +105,24 @@ export class Agent {
     );
   }
 
-  ask<T = unknown>(request: Request): Promise<T> {
+  ask<T = unknown>(request: Request, deadlineMs = ANSWER_MS): Promise<T> {
     const number = ++this.number;
+    let timer: NodeJS.Timeout;
     return new Promise<T>((resolve, reject) => {
+      timer = setTimeout(() => {
+        this.waiting.delete(number);
+        reject(
+          new Error(`the agent did not answer within ${deadlineMs / 1000} s: ${JSON.stringify(request)}`),
+        );
+      }, deadlineMs);
       this.waiting.set(number, { resolve: resolve as (value: unknown) => void, reject });
       this.child.stdin!.write(`${JSON.stringify({ number, ...request })}\n`);
-    });
+    }).finally(() => clearTimeout(timer));
   }
 
   /** `count` connections to a server that greets, `parallel` at a time. */
   connectMany(options: Omit<Extract<Request, { op: 'connectMany' }>, 'op'>): Promise<ConnectedMany> {
-    return this.ask<ConnectedMany>({ op: 'connectMany', ...options });
+    return this.ask<ConnectedMany>({ op: 'connectMany', ...options }, options.deadlineMs + ANSWER_MS);
   }
 
   async listen(
@@ -151,6 +161,8 @@ export class Agent {
     if (this.ended) return;
     const over = new Promise((resolve) => this.child.once('close', resolve));
     this.child.stdin!.end();
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), ANSWER_MS);
     await over;
+    clearTimeout(timer);
   }
 }
