@@ -145,6 +145,12 @@ lisp_get32(const uint8_t *p)
 	return (((uint32_t)p[0] << 24) | ((uint32_t)p[1] << 16) | ((uint32_t)p[2] << 8) | p[3]);
 }
 
+static inline uint64_t
+lisp_get64(const uint8_t *p)
+{
+	return (((uint64_t)lisp_get32(p) << 32) | lisp_get32(p + 4));
+}
+
 static inline void
 lisp_put16(uint8_t *p, uint16_t value)
 {
@@ -165,6 +171,13 @@ lisp_put32(uint8_t *p, uint32_t value)
 {
 	lisp_put16(p, (uint16_t)(value >> 16));
 	lisp_put16(p + 2, (uint16_t)value);
+}
+
+static inline void
+lisp_put64(uint8_t *p, uint64_t value)
+{
+	lisp_put32(p, (uint32_t)(value >> 32));
+	lisp_put32(p + 4, (uint32_t)value);
 }
 
 #endif /* LISP_COMPAT_H */

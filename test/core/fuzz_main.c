@@ -16,6 +16,13 @@ static const char *const seeds[] = {
 	"4500 004c 0000 4000 4011 0000 cb007102 cb007b02 c123 10f5 0038 0000 00 000000 00000000" TCP4,
 	("45c0 0038 0001 0000 4001 0000 cb007101 cb007102 0304 0000 0000 0578"
 	"4500 05dc 0000 4000 3e11 1234 cb007102 cb007b02 c123 10f5 05c8 0000"),
+	/* segment, and the options of a TCP header */
+	"00 020405b40402080a7ade6b04000000000103030a1e040101 1e0c1001e86acd39d5666aef",
+	"01 020405b40402080acfce73b97ade6b040103030a1e0c01010d73901d7f3b4f8a 1e1010013558ad00da57bd81f94f119b",
+	"02 1e18018184222911aad3fe13743ff739202737f700016a0f 1e1810006d7e9f64ca1ebe023ec0404040b1f9f1b244450e",
+	"02 0101080a1d8a5af6dd8331a51e1c200f2fc4225588037b5d4a9f170856fc4d460000000c07d1ca51",
+	"02 1e1e3009 20010db8000000000000000000000001 01bb 0102030405060708 1e0a31010a0902020fa0",
+	"02 1e0c60000102030405060708 1e0c700036112e701e55c6cc 1e048000 1e035101 1e0640030201",
 };
 
 #ifdef WRITE_SEEDS
@@ -58,6 +65,17 @@ main(int argc, char **argv)
 		unsigned char *data = unhex(seeds[rnd(sizeof(seeds) / sizeof(seeds[0]))], &length);
 		unsigned char *exact;
 
+		/* Targets that take octets as a program want long ones of no particular form. */
+		if (rnd(4) == 0) {
+			free(data);
+			length = rnd(512);
+			data = malloc(length == 0 ? 1 : length);
+			for (i = 0; i < length; i++)
+				data[i] = (unsigned char)rnd(256);
+			LLVMFuzzerTestOneInput(data, length);
+			free(data);
+			continue;
+		}
 		for (i = rnd(6); i > 0; i--)
 			data[rnd((uint32_t)length)] = (unsigned char)rnd(256);
 		if (rnd(4) == 0)

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mptcp_sha256.h"
+
+#ifndef _KERNEL
+/* FIPS 180-4 section 4.2.2: fractions of the cube roots of the first 64 primes. */
+static const uint32_t k[64] = {
+	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+	0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+	0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+	0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+	0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+	0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+	0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+	0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+};
+
+static uint32_t
+rotate(uint32_t x, unsigned by)
+{
+	return ((x >> by) | (x << (32 - by)));
+}
+
+static void
+compress(uint32_t h[8], const uint8_t block[64])
+{
+	uint32_t w[64], v[8], t1, t2;
+	unsigned i;
+
+	for (i = 0; i < 16; i++)
+		w[i] = lisp_get32(block + 4 * i);
+	for (; i < 64; i++)
+		w[i] = w[i - 16] + w[i - 7] +
+		    (rotate(w[i - 15], 7) ^ rotate(w[i - 15], 18) ^ (w[i - 15] >> 3)) +
+		    (rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ (w[i - 2] >> 10));
+	memcpy(v, h, sizeof(v));
+	for (i = 0; i < 64; i++) {
+		t1 = v[7] + (rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25)) + ((v[4] & v[5]) ^ (~v[4] & v[6])) + k[i] + w[i];
+		t2 = (rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22)) + ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
+		memmove(v + 1, v, 7 * sizeof(v[0]));
+		v[4] += t1;
+		v[0] = t1 + t2;
+	}
+	for (i = 0; i < 8; i++)
+		h[i] += v[i];
+}
+
+void
+mptcp_sha256_init(struct mptcp_sha256 *state)
+{
+	/* Section 5.3.3: fractions of the square roots of the first eight primes. */
+	static const uint32_t initial[8] = {
+		0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+	};
+
+	memcpy(state->h, initial, sizeof(state->h));
+	state->length = 0;
+}
+
+void
+mptcp_sha256_update(struct mptcp_sha256 *state, const uint8_t *data, size_t length)
+{
+	size_t have = state->length % sizeof(state->block), part;
+
+	state->length += length;
+	while (length > 0) {
+		part = sizeof(state->block) - have < length ? sizeof(state->block) - have : length;
+		memcpy(state->block + have, data, part);
+		data += part;
+		length -= part;
+		have += part;
+		if (have == sizeof(state->block)) {
+			compress(state->h, state->block);
+			have = 0;
+		}
+	}
+}
+
+void
+mptcp_sha256_final(struct mptcp_sha256 *state, uint8_t out[32])
+{
+	static const uint8_t padding[64] = { 0x80 };
+	uint8_t bits[8];
+	unsigned i;
+
+	lisp_put64(bits, state->length * 8);
+	mptcp_sha256_update(state, padding, 1 + (119 - state->length % 64) % 64);
+	mptcp_sha256_update(state, bits, sizeof(bits));
+	for (i = 0; i < 8; i++)
+		lisp_put32(out + 4 * i, state->h[i]);
+	memset(state, 0, sizeof(*state));
+}
+#endif
