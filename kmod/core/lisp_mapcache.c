@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Many prefixes belong to few sites, so mappings share their locator sets: the tree's value is the set, and a packet's lookup touches
- * nothing that there is one of for each prefix. Prefixes have entries of their own for everything else, found by hash, with a slot
- * number each for as long as they are there, which is what makes a walk across dropped locks possible. Slots come in chunks, so that
- * growing moves nothing.
+ * nothing that there is one of for each prefix; where there are many of them, an index comes before the tree. Prefixes have entries of
+ * their own for everything else, found by hash, with a slot number each for as long as they are there, which is what makes a walk
+ * across dropped locks possible. Slots come in chunks, so that growing moves nothing.
  */
 #include "lisp_mapcache.h"
+#include "lisp_index.h"
 #include "lisp_lpm.h"
 
 #define	CHUNK		1024u
@@ -31,6 +32,8 @@ struct entry {
 
 struct lisp_mapcache {
 	struct lisp_lpm		*lpm;		/* prefix -> locator_set */
+	struct lisp_index	v4;		/* the same, quicker, where there are many */
+	struct lisp_index	v6;
 	struct entry		**chunks;
 	uint32_t		*chains;	/* of entries: slot number + 1 */
 	uint32_t		nchains;	/* a power of two */
@@ -57,6 +60,12 @@ entry_at(const struct lisp_mapcache *cache, uint32_t number)
 	struct entry *entry = slot_at(cache, number);
 
 	return (entry->set == NULL ? NULL : entry);
+}
+
+static inline struct lisp_index *
+index_of(struct lisp_mapcache *cache, const struct lisp_prefix *eid)
+{
+	return (eid->addr.af == LISP_AF_V4 ? &cache->v4 : &cache->v6);
 }
 
 /* ------------------------------------------------------------ locator sets */
@@ -218,6 +227,8 @@ lisp_mapcache_new(uint32_t max_entries)
 		return (NULL);
 	cache->max = max_entries;
 	cache->nchains = cache->nset_chains = CHAINS_MIN;
+	lisp_index_init(&cache->v4);
+	lisp_index_init(&cache->v6);
 	cache->lpm = lisp_lpm_new();
 	cache->chunks = lisp_alloc(((size_t)max_entries / CHUNK + 1) * sizeof(cache->chunks[0]));
 	cache->chains = lisp_alloc(CHAINS_MIN * sizeof(cache->chains[0]));
@@ -247,6 +258,8 @@ lisp_mapcache_free(struct lisp_mapcache *cache)
 	lisp_free(cache->sets);
 	lisp_free(cache->chains);
 	lisp_free(cache->chunks);
+	lisp_index_fini(&cache->v4);
+	lisp_index_fini(&cache->v6);
 	lisp_lpm_free(cache->lpm);
 	lisp_free(cache);
 }
@@ -260,7 +273,8 @@ lisp_mapcache_count(const struct lisp_mapcache *cache)
 size_t
 lisp_mapcache_memory(const struct lisp_mapcache *cache)
 {
-	return (sizeof(*cache) + lisp_lpm_memory(cache->lpm) + cache->set_octets +
+	return (sizeof(*cache) + lisp_lpm_memory(cache->lpm) + lisp_index_memory(&cache->v4) +
+	    lisp_index_memory(&cache->v6) + cache->set_octets +
 	    (cache->used + CHUNK - 1) / CHUNK * CHUNK * sizeof(struct entry) + cache->nchains * sizeof(cache->chains[0]) +
 	    cache->nset_chains * sizeof(cache->sets[0]) + (cache->max / CHUNK + 1) * sizeof(cache->chunks[0]));
 }
@@ -339,6 +353,20 @@ slot_give(struct lisp_mapcache *cache, uint32_t number)
 	}
 }
 
+/* Every prefix of the family goes where it belongs now. As rarely as the chains grow. */
+static void
+index_rebuild(struct lisp_mapcache *cache, struct lisp_index *index)
+{
+	uint32_t i;
+
+	for (i = 0; i < cache->used; i++) {
+		struct entry *entry = entry_at(cache, i);
+
+		if (entry != NULL && index_of(cache, &entry->eid) == index)
+			lisp_index_put(index, entry->iid, &entry->eid, entry->set);
+	}
+}
+
 int
 lisp_mapcache_set(struct lisp_mapcache *cache, const struct lisp_mapping *mapping)
 {
@@ -361,6 +389,7 @@ lisp_mapcache_set(struct lisp_mapcache *cache, const struct lisp_mapping *mappin
 		/* A replacement finds its place made. */
 		LISP_ASSERT(error == 0 && old == before);
 		entry->set = set;
+		lisp_index_replace(index_of(cache, &mapping->eid), mapping->iid, &mapping->eid, set);
 		set_give(cache, before);
 		return (error);
 	}
@@ -384,6 +413,9 @@ lisp_mapcache_set(struct lisp_mapcache *cache, const struct lisp_mapping *mappin
 	entry->next = *chain;
 	*chain = number + 1;
 	cache->count++;
+	lisp_index_add(index_of(cache, &entry->eid), entry->iid, &entry->eid, set);
+	if (lisp_index_renew(index_of(cache, &entry->eid)))
+		index_rebuild(cache, index_of(cache, &entry->eid));
 	return (0);
 }
 
@@ -398,6 +430,7 @@ lisp_mapcache_delete(struct lisp_mapcache *cache, uint32_t iid, const struct lis
 		return (ENOENT);
 	set = lisp_lpm_remove(cache->lpm, iid, eid);
 	LISP_ASSERT(set == entry->set);
+	lisp_index_remove(index_of(cache, eid), iid, eid);
 	link = &cache->chains[entry->hash & (cache->nchains - 1)];
 	while (slot_at(cache, *link - 1) != entry)
 		link = &slot_at(cache, *link - 1)->next;
@@ -445,9 +478,9 @@ int
 lisp_mapcache_peek(const struct lisp_mapcache *cache, uint32_t iid, const struct lisp_addr *addr, uint8_t *action,
     const struct lisp_locator **locators, unsigned *count)
 {
-	const struct locator_set *set = lisp_lpm_lookup(cache->lpm, iid, addr);
+	const struct locator_set *set = lisp_index_lookup(addr->af == LISP_AF_V4 ? &cache->v4 : &cache->v6, iid, addr);
 
-	if (set == NULL)
+	if (set == NULL && (set = lisp_lpm_lookup(cache->lpm, iid, addr)) == NULL)
 		return (ENOENT);
 	*action = set->action;
 	*locators = set->locators;

@@ -231,6 +231,94 @@ mapcache_walk_and_many(void)
 	lisp_mapcache_free(cache);
 }
 
+/* Nested prefixes of some lengths much more often than of others, so that an index is built, fills up and is outgrown. */
+static struct lisp_prefix
+crowded_prefix(unsigned v6)
+{
+	struct lisp_prefix prefix;
+	unsigned i, usual = rnd(8);
+
+	memset(&prefix, 0, sizeof(prefix));
+	prefix.addr.af = v6 ? LISP_AF_V6 : LISP_AF_V4;
+	memcpy(prefix.addr.bytes, v6 ? "\x20\x01" : "\x0a\x01", 2);
+	for (i = v6 ? 5 : 1; i < (v6 ? 9u : 4u); i++)
+		prefix.addr.bytes[i] = (uint8_t)rnd(i == 1 ? 3 : 32);
+	if (v6 && usual == 0)
+		prefix.addr.bytes[15] = (uint8_t)rnd(4);
+	prefix.len = (uint8_t)(usual == 0 ? rnd(v6 ? 129 : 33) : (v6 ? 48 : 22) + rnd(3) * (v6 ? 8 : 1));
+	lisp_prefix_mask(&prefix);
+	return (prefix);
+}
+
+static void
+mapcache_index_against_the_tree(void)
+{
+	enum { N = 4000 };
+	struct lisp_mapcache *cache = lisp_mapcache_new(N);
+	struct lisp_mapping m, out;
+	static struct { struct lisp_prefix eid; uint32_t iid; } known[N];
+	uint32_t step, count = 0, from, number = 0, found = 0, i;
+	size_t most = 0;
+
+	memset(&m, 0, sizeof(m));
+	m.nlocators = 1;
+	m.locators[0].rloc = A("203.0.113.1");
+	for (step = 0; step < 200000; step++) {
+		/* Up to the most there can be and down to none, twice. */
+		bool growing = step / 50000 % 2 == 0;
+
+		if (rnd(4) == 0) {
+			const struct lisp_locator *locators;
+			struct lisp_prefix eid = crowded_prefix(rnd(2));
+			uint32_t iid = rnd(10) == 0 ? LISP_IID_MAX : 0;
+			unsigned locator_count;
+			uint8_t action;
+			int tree;
+
+			if (count > 0 && rnd(2)) {
+				i = rnd(count);
+				eid = known[i].eid;
+				iid = known[i].iid;
+			}
+			eid.addr.bytes[eid.addr.af == LISP_AF_V4 ? 3 : 15] ^= (uint8_t)rnd(4);
+			tree = lisp_mapcache_lookup(cache, iid, &eid.addr, &out);
+			CHECK_EQUAL(lisp_mapcache_peek(cache, iid, &eid.addr, &action, &locators, &locator_count), tree);
+			if (tree == 0) {
+				found++;
+				/* Each mapping has a weight and priority of its own for some time. */
+				CHECK(locator_count == 1 && locators[0].weight == out.locators[0].weight &&
+				    locators[0].priority == out.locators[0].priority);
+			}
+		} else if (rnd(10) < (growing ? 9 : 2)) {
+			bool again = count > 0 && rnd(10) == 0;
+
+			i = again ? rnd(count) : count;
+			m.eid = again ? known[i].eid : crowded_prefix(rnd(2));
+			m.iid = again ? known[i].iid : rnd(10) == 0 ? LISP_IID_MAX : 0;
+			number++;
+			m.locators[0].weight = (uint8_t)number;
+			m.locators[0].priority = (uint8_t)(number >> 8);
+			from = lisp_mapcache_count(cache);
+			if (lisp_mapcache_set(cache, &m) == 0 && lisp_mapcache_count(cache) > from) {
+				known[count].eid = m.eid;
+				known[count++].iid = m.iid;
+			}
+		} else if (count > 0) {
+			i = rnd(count);
+			CHECK_EQUAL(lisp_mapcache_delete(cache, known[i].iid, &known[i].eid), 0);
+			known[i] = known[--count];
+		}
+		if (lisp_mapcache_memory(cache) > most)
+			most = lisp_mapcache_memory(cache);
+		CHECK_EQUAL(lisp_mapcache_count(cache), count);
+	}
+	CHECK(found > 10000);
+	/* A flush gives back what the index took. */
+	lisp_mapcache_flush(cache, LISP_IID_MAX + 1);
+	CHECK(lisp_mapcache_memory(cache) < most / 4);
+	lisp_mapcache_free(cache);
+}
+
 static struct lisp_flow
 flow_of(uint32_t n)
 {
@@ -414,6 +502,7 @@ main(void)
 	TEST(mapcache_add_replace_delete);
 	TEST(mapcache_refuses);
 	TEST(mapcache_walk_and_many);
+	TEST(mapcache_index_against_the_tree);
 	TEST(pins_static);
 	TEST(pins_gleaned);
 	TEST(pins_used_after_now_stay);
