@@ -54,7 +54,8 @@ export function usableAddresses(prefix: string): { base: string; first: number; 
   return { base, first: 1, count: Math.min(usable, MAX_ADDRESSES) };
 }
 
-function addressAt(base: string, offset: number): string {
+/** The address `offset` behind another one. */
+export function addressAt(base: string, offset: number): string {
   const parsed = ipaddr.parse(base);
   const bytes = parsed.toByteArray();
   let carry = offset;

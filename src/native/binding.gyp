@@ -17,24 +17,31 @@
       'sources': [
         'common/addon.cc',
         'common/plane_core.c', 'common/plane_binding.cc',
+        'common/errno_name.c',
+        'common/descriptors.c', 'common/descriptors_binding.cc',
+        'common/listener.c', 'common/listener_binding.cc',
+        'common/relay.c', 'common/relay_binding.cc',
+        'common/subflow_binding.cc',
         '<!@(node -p "require(\'fs\').readdirSync(\'../../kmod/core\').filter((n) => /^lisp_.*\\.c$/.test(n)).map((n) => \'../../kmod/core/\' + n).join(\' \')")',
       ],
       'conditions': [
         ['OS=="linux"', {
           'defines': ['_GNU_SOURCE'],
           'sources': [
-            'common/errno_name.c',
-            'linux/descriptors.c', 'linux/descriptors_binding.cc',
-            'linux/listener.c', 'linux/listener_binding.cc',
+            'linux/descriptors.c', 'linux/poller.c',
             'linux/mptcp.c', 'linux/mptcp_binding.cc',
             'linux/plane.c', 'linux/plane_segments.c',
-            'linux/relay.c', 'linux/relay_binding.cc',
             'linux/bpf/bpf_object.c', 'linux/bpf/bpf_route.c', 'linux/bpf/bpf_binding.cc',
           ],
         }],
         ['OS=="freebsd"', {
-          'include_dirs': ['../../kmod/lisp', 'freebsd'],
-          'sources': ['common/errno_name.c', 'freebsd/lispctl.c', 'freebsd/lisp_binding.cc'],
+          'include_dirs': ['../../kmod/lisp', '../../kmod/tproxy', 'freebsd'],
+          'sources': [
+            'freebsd/descriptors.c', 'freebsd/poller.c',
+            'freebsd/connector.c', 'freebsd/connector_binding.cc',
+            'freebsd/divert.c', 'freebsd/tproxyctl.c', 'freebsd/interception_binding.cc',
+            'freebsd/lispctl.c', 'freebsd/lisp_binding.cc',
+          ],
         }],
       ],
     },

@@ -6,6 +6,7 @@
  */
 import { createRequire } from 'node:module';
 import type { NativePlanePart } from './common/plane.types.js';
+import type { NativeConnector, NativeInterception } from './freebsd/interception.types.js';
 import type { NativeLispPart } from './freebsd/lisp.types.js';
 import type { NativeBpf } from './linux/bpf/bpf.types.js';
 import type { NativeDescriptors, NativeListener, NativeMptcp, NativeRelay } from './linux/sockets.types.js';
@@ -16,11 +17,15 @@ export interface Native {
   plane?: NativePlanePart;
   // FreeBSD, LISP inside the kernel
   lisp?: NativeLispPart;
-  // Linux sockets
+  // FreeBSD: divert(4) and tproxy(4), TCP towards servers
+  interception?: NativeInterception;
+  connector?: NativeConnector;
+  // Sockets and threads, on every system
   descriptors?: NativeDescriptors;
   listener?: NativeListener;
-  mptcp?: NativeMptcp;
   relay?: NativeRelay;
+  // Linux MPTCP
+  mptcp?: NativeMptcp;
   // Linux, LISP inside the kernel
   bpf?: NativeBpf;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The relay (src/native/linux/relay.c) under sanitizers: sessions over loopback TCP that are finished, reset, aborted
+ * The relay (src/native/common/relay.c) under sanitizers: sessions over loopback TCP that are finished, reset, aborted
  * and asked about from several threads at once.
  */
 #include <arpa/inet.h>
@@ -17,9 +17,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "linux/descriptors.h"
-#include "linux/listener.h"
-#include "linux/relay.h"
+#include "common/descriptors.h"
+#include "common/listener.h"
+#include "common/relay.h"
 
 static int count, bad;
 

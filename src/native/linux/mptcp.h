@@ -12,12 +12,11 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "subflow.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* Subflows looked at; Linux allows 8 and the first. */
-#define AM_SUBFLOWS_MAX 16
 
 struct am_connector;
 
@@ -42,15 +41,6 @@ struct am_mptcp_info {
 	int fallback;
 	int remote_key_received;
 	unsigned subflows;
-};
-
-struct am_subflow {
-	/* The kernel's number, 0 where it does not tell (before Linux 6.6). */
-	uint32_t id;
-	struct sockaddr_storage local, remote;
-	uint64_t bytes_sent, bytes_received;
-	uint32_t retransmits, rtt_us, congestion_window;
-	uint8_t state;
 };
 
 struct am_connector_events {
@@ -79,10 +69,6 @@ int am_netlink_request(struct am_connector *connector, const void *request, size
 int am_netlink_subscribe(struct am_connector *connector, uint32_t group);
 
 int am_mptcp_info(int fd, struct am_mptcp_info *info);
-/* Subflows of an MPTCP socket, or a TCP socket as its own only subflow; returns their number. `token`: of the MPTCP
- * connection, read in the same system call where the kernel can, 0 for TCP. */
-int am_subflows(int fd, struct am_subflow *subflows, int capacity, uint32_t *token);
-
 #ifdef __cplusplus
 }
 #endif

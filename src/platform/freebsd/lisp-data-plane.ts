@@ -36,8 +36,8 @@ export class FreeBsdLispDataPlane extends CoreLispDataPlane {
   constructor(
     private readonly device: LispDevice,
     private readonly native: () => NativeLispPart = () => nativePart('lisp'),
-    /** A descriptor of /dev/lisp that somebody with the privilege opened; absent: it is opened here. */
-    private readonly descriptor?: number,
+    /** Opens /dev/lisp with the privilege it takes; absent: it is opened here. */
+    private readonly open?: () => Promise<number>,
   ) {
     super();
   }
@@ -55,7 +55,7 @@ export class FreeBsdLispDataPlane extends CoreLispDataPlane {
     this.#device = await this.device.create(options.device);
     try {
       this.#onEvent = onEvent;
-      this.#control = new (this.native().Control)(this.descriptor, () => this.#readEvents());
+      this.#control = new (this.native().Control)(await this.open?.(), () => this.#readEvents());
       // What an earlier daemon left is of its time; pins it gleaned will be gleaned again.
       this.#control.flushMappings();
       this.#control.flushPins();

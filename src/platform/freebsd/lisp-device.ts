@@ -19,18 +19,21 @@ export interface LispDevice {
   destroy(name: string): Promise<void>;
 }
 
-/** Runs a command; rejects with what it wrote to standard error. */
-export type Run = (command: string, args: string[]) => Promise<string>;
+/** Runs a command, `input` on its standard input; rejects with what it wrote to standard error. */
+export type Run = (command: string, args: string[], input?: string) => Promise<string>;
 
-export const runCommand: Run = (command, args) =>
+export const runCommand: Run = (command, args, input) =>
   new Promise((resolve, reject) => {
-    execFile(command, args, { timeout: 10_000 }, (error, stdout, stderr) => {
+    const child = execFile(command, args, { timeout: 10_000 }, (error, stdout, stderr) => {
       if (error) {
         reject(new PlatformError(`${command} ${args.join(' ')}: ${stderr.trim() || error.message}`, 'EIO'));
       } else {
         resolve(stdout);
       }
     });
+    // It may end without reading it, and says why itself.
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(input ?? '');
   });
 
 /** Names the cloner makes: lisp0, lisp1, ... */

@@ -6,7 +6,8 @@
  */
 import { ControlSockets } from '../control-sockets.js';
 import { nativePart } from '../../native/index.js';
-import type { Clock, Finding, HostOptions, LispDataPlane, Platform } from '../platform.js';
+import type { Finding, HostOptions, LispDataPlane, Platform } from '../platform.js';
+import { systemClock as clock } from '../system-clock.js';
 import { localHostNetwork, raiseFileLimit } from './descriptors.js';
 import { doctor } from './doctor.js';
 import type { HostNetwork } from './host-network.js';
@@ -27,12 +28,6 @@ export interface LinuxPlatformOptions {
   /** Told of what could not be taken back. */
   warn?(message: string): void;
 }
-
-const clock: Clock = {
-  now: () => performance.now(),
-  setTimeout: (callback, ms) => setTimeout(callback, ms),
-  clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
-};
 
 function lispDataPlane(host: HostNetwork, { plane = 'user', warn }: LinuxPlatformOptions): LispDataPlane {
   const behind = new LinuxLispDataPlane(host);

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "mptcp.h"
+#include "subflow.h"
 
 #ifdef __cplusplus
 extern "C" {

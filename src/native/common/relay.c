@@ -3,7 +3,7 @@
  *   client socket --- direction UP  : read, hold what does not fit, write ---> server socket
  *                <--- direction DOWN: the same the other way -------------
  *
- * A session belongs to one worker thread. Level-triggered epoll; a side's interest follows from its two directions:
+ * A session belongs to one worker thread. Level-triggered readiness; a side's interest follows from its two directions:
  * IN while the direction it feeds holds nothing, OUT while the direction that feeds it holds something. So what one
  * side does not take, the other is not asked for: that is the back-pressure.
  *
@@ -17,21 +17,31 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/tcp.h>
 #include <netinet/in.h>
+#ifdef __linux__
+/* More of TCP than the C library's header knows. */
+#include <linux/tcp.h>
+#else
+#include <netinet/tcp.h>
+#endif
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "descriptors.h"
+#include "poller.h"
+
+#ifdef __linux__
+#define CLOCK CLOCK_MONOTONIC_COARSE
+#else
+#define CLOCK CLOCK_MONOTONIC_FAST
+#endif
 
 #define BUFFER_SIZE (256u * 1024)
 /* When this much waits in a worker, what waits more is kept small: many stuck peers must not take all memory. */
@@ -60,9 +70,9 @@ struct worker;
 struct side {
 	struct session *session;
 	int fd;
-	uint32_t interest;
+	unsigned interest;
 	bool registered;
-	/* Both ends of it are shut: epoll would report that for ever. */
+	/* Both ends of it are shut, which is reported for ever. */
 	bool hung_up;
 };
 
@@ -103,7 +113,7 @@ struct command {
 struct worker {
 	struct am_relay *relay;
 	pthread_t thread;
-	int epoll, wake;
+	struct am_poller poller;
 	struct session *sessions;
 	/* Ended in this turn: their numbers may still be in the batch of events. */
 	struct session *graveyard;
@@ -134,7 +144,7 @@ static int64_t now_ms(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	clock_gettime(CLOCK, &t);
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
@@ -186,6 +196,7 @@ static void release(struct worker *w, struct direction *d)
 	d->pipe[0] = d->pipe[1] = -1;
 }
 
+#ifdef __linux__
 static int take_pipe(struct worker *w, struct direction *d)
 {
 	if (w->spare_pipe_count > 0) {
@@ -203,6 +214,38 @@ static int take_pipe(struct worker *w, struct direction *d)
 	fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE);
 	return 0;
 }
+
+static ssize_t fill_pipe(int from, const struct direction *d)
+{
+	return splice(from, NULL, d->pipe[1], NULL, PIPE_SIZE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+}
+
+static ssize_t drain_pipe(const struct direction *d, int to)
+{
+	return splice(d->pipe[0], NULL, to, NULL, held(d), SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+}
+#else
+/* Without splice(2) everything is copied. */
+static int take_pipe(struct worker *w, struct direction *d)
+{
+	(void)w;
+	(void)d;
+	return -EOPNOTSUPP;
+}
+
+static ssize_t fill_pipe(int from, const struct direction *d)
+{
+	(void)from;
+	(void)d;
+	errno = EOPNOTSUPP;
+	return -1;
+}
+
+static ssize_t drain_pipe(const struct direction *d, int to)
+{
+	return fill_pipe(to, d);
+}
+#endif
 
 /* ------------------------------------------------------------ ending */
 
@@ -290,9 +333,9 @@ static void finish(struct session *s, enum am_close_reason reason, int error)
 	report.error = error;
 	report_subflows(s, &report);
 	for (int i = 0; i < 2; i++) {
-		/* A descriptor passed elsewhere would keep its place in epoll. */
+		/* A descriptor passed elsewhere would keep its place in the poller. */
 		if (s->sides[i].registered)
-			epoll_ctl(w->epoll, EPOLL_CTL_DEL, s->sides[i].fd, NULL);
+			am_poller_forget(&w->poller, s->sides[i].fd);
 		if (i == CLIENT ? reset_client : reset_server)
 			am_reset_close(s->sides[i].fd);
 		else
@@ -349,7 +392,7 @@ static ssize_t fill(struct worker *w, struct direction *d, enum am_relay_method 
 	ssize_t got;
 
 	if (method == AM_RELAY_SPLICE && d->buffer == NULL && (d->pipe[0] >= 0 || take_pipe(w, d) == 0)) {
-		got = splice(from, NULL, d->pipe[1], NULL, PIPE_SIZE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		got = fill_pipe(from, d);
 	} else {
 		if (d->buffer == NULL) {
 			d->buffer = take_buffer(w);
@@ -372,7 +415,7 @@ static ssize_t drain(struct direction *d, int to)
 	ssize_t put;
 
 	if (d->pipe[0] >= 0)
-		put = splice(d->pipe[0], NULL, to, NULL, held(d), SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		put = drain_pipe(d, to);
 	else
 		put = send(to, d->buffer + d->start, held(d), MSG_NOSIGNAL);
 	if (put < 0)
@@ -430,7 +473,7 @@ static void pump(struct session *s, int way)
 			if (d->capacity != 0 && d->capacity != BUFFER_SIZE)
 				release(w, d);
 			if (budget == 0)
-				/* More may be waiting; epoll will say so after the others had their turn. */
+				/* More may be waiting; the poller will say so after the others had their turn. */
 				return release(w, d);
 		}
 		if (d->eof) {
@@ -473,30 +516,31 @@ static void update_interest(struct session *s, int which)
 	struct side *side = &s->sides[which];
 	struct direction *feeds = &s->directions[which == CLIENT ? UP : DOWN];
 	struct direction *fed = &s->directions[which == CLIENT ? DOWN : UP];
-	uint32_t wanted = 0;
+	unsigned wanted = 0;
+	int error;
 
 	if (!feeds->eof && held(feeds) == 0)
-		wanted |= EPOLLIN;
+		wanted |= AM_POLL_IN;
 	if (held(fed) > 0)
-		wanted |= EPOLLOUT;
+		wanted |= AM_POLL_OUT;
 	if (wanted == 0 && side->hung_up) {
 		if (side->registered)
-			epoll_ctl(s->worker->epoll, EPOLL_CTL_DEL, side->fd, NULL);
+			am_poller_forget(&s->worker->poller, side->fd);
 		side->registered = false;
 		return;
 	}
 	if (side->registered && wanted == side->interest)
 		return;
-	struct epoll_event event = { .events = wanted, .data.ptr = side };
-	if (epoll_ctl(s->worker->epoll, side->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, side->fd, &event) < 0) {
-		finish(s, AM_CLOSE_ERROR, errno);
+	error = am_poller_watch(&s->worker->poller, side->fd, side->registered ? (int)side->interest : -1, wanted, side);
+	if (error < 0) {
+		finish(s, AM_CLOSE_ERROR, -error);
 		return;
 	}
 	side->registered = true;
 	side->interest = wanted;
 }
 
-static void on_event(struct side *side, uint32_t events)
+static void on_event(struct side *side, unsigned events)
 {
 	struct session *s = side->session;
 	int which = side == &s->sides[CLIENT] ? CLIENT : SERVER;
@@ -504,14 +548,14 @@ static void on_event(struct side *side, uint32_t events)
 
 	if (s->dead)
 		return;
-	if (events & EPOLLHUP)
+	if (events & AM_POLL_HANG_UP)
 		side->hung_up = true;
 	/* What came before a reset is read before the reset: it is the read that reports it. */
-	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP) && !s->directions[feeds].shut && held(&s->directions[feeds]) == 0)
+	if (events & (AM_POLL_IN | AM_POLL_ERROR | AM_POLL_HANG_UP) && !s->directions[feeds].shut && held(&s->directions[feeds]) == 0)
 		pump(s, feeds);
-	if (!s->dead && events & (EPOLLOUT | EPOLLHUP) && held(&s->directions[!feeds]) > 0)
+	if (!s->dead && events & (AM_POLL_OUT | AM_POLL_HANG_UP) && held(&s->directions[!feeds]) > 0)
 		pump(s, !feeds);
-	if (!s->dead && events & EPOLLERR) {
+	if (!s->dead && events & AM_POLL_ERROR) {
 		int error = 0;
 		socklen_t length = sizeof(error);
 
@@ -591,10 +635,7 @@ static void begin(struct worker *w, struct session *s)
 static void obey(struct worker *w)
 {
 	struct command *list;
-	uint64_t value;
 
-	if (read(w->wake, &value, sizeof(value)) < 0 && errno != EAGAIN)
-		return;
 	pthread_mutex_lock(&w->mutex);
 	list = w->commands;
 	w->commands = NULL;
@@ -615,7 +656,7 @@ static void obey(struct worker *w)
 static void *run(void *argument)
 {
 	struct worker *w = argument;
-	struct epoll_event events[EVENTS];
+	struct am_poll_event events[EVENTS];
 	sigset_t pipe_signal;
 
 	/* splice() knows no MSG_NOSIGNAL. */
@@ -634,14 +675,14 @@ static void *run(void *argument)
 		wait = w->next_check == INT64_MAX ? 60000 : w->next_check - w->now + 1;
 		if (wait < 0)
 			wait = 0;
-		int count = epoll_wait(w->epoll, events, EVENTS, (int)(wait > 60000 ? 60000 : wait));
+		int count = am_poller_wait(&w->poller, events, EVENTS, (int)(wait > 60000 ? 60000 : wait));
 		w->now = now_ms();
 		bool told = false;
 		for (int i = 0; i < count; i++) {
-			if (events[i].data.ptr == NULL)
+			if (events[i].data == NULL)
 				told = true;
 			else
-				on_event(events[i].data.ptr, events[i].events);
+				on_event(events[i].data, events[i].what);
 		}
 		if (told)
 			obey(w);
@@ -661,14 +702,6 @@ static void *run(void *argument)
 	return NULL;
 }
 
-static void wake(struct worker *w)
-{
-	uint64_t one = 1;
-
-	while (write(w->wake, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-}
-
 static int tell(struct worker *w, struct session *s, uint32_t generation, bool abort_it, enum am_close_reason reason)
 {
 	struct command *c = malloc(sizeof(*c));
@@ -683,7 +716,7 @@ static int tell(struct worker *w, struct session *s, uint32_t generation, bool a
 	w->last = &c->next;
 	pthread_mutex_unlock(&w->mutex);
 	if (first)
-		wake(w);
+		am_poller_wake(&w->poller);
 	return 0;
 }
 
@@ -698,8 +731,7 @@ static void free_relay(struct am_relay *r, unsigned workers)
 			free(w->spare[--w->spares]);
 		while (w->spare_pipe_count > 0)
 			close_pipe(w, w->spare_pipes[--w->spare_pipe_count]);
-		close(w->epoll);
-		close(w->wake);
+		am_poller_close(&w->poller);
 		pthread_mutex_destroy(&w->mutex);
 	}
 	for (unsigned i = 0; i < r->chunk_count; i++)
@@ -714,7 +746,7 @@ static void stop_workers(struct am_relay *r, unsigned workers)
 		pthread_mutex_lock(&r->workers[i].mutex);
 		r->workers[i].stopping = true;
 		pthread_mutex_unlock(&r->workers[i].mutex);
-		wake(&r->workers[i]);
+		am_poller_wake(&r->workers[i].poller);
 	}
 	for (unsigned i = 0; i < workers; i++)
 		pthread_join(r->workers[i].thread, NULL);
@@ -737,24 +769,17 @@ int am_relay_start(struct am_relay **out, const struct am_relay_config *config, 
 	pthread_mutex_init(&r->mutex, NULL);
 	for (i = 0; i < config->threads; i++) {
 		struct worker *w = &r->workers[i];
-		struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
 
 		w->relay = r;
 		w->last = &w->commands;
 		w->now = now_ms();
 		w->next_check = INT64_MAX;
 		pthread_mutex_init(&w->mutex, NULL);
-		w->epoll = epoll_create1(EPOLL_CLOEXEC);
-		w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (w->epoll < 0 || w->wake < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->wake, &event) < 0)
-			error = errno;
+		error = -am_poller_open(&w->poller);
 		if (error == 0)
 			error = pthread_create(&w->thread, NULL, run, w);
 		if (error != 0) {
-			if (w->epoll >= 0)
-				close(w->epoll);
-			if (w->wake >= 0)
-				close(w->wake);
+			am_poller_close(&w->poller);
 			pthread_mutex_destroy(&w->mutex);
 			break;
 		}

@@ -20,9 +20,11 @@ int am_address_parse(const char *text, uint16_t port, struct sockaddr_storage *o
 /* `text` takes INET6_ADDRSTRLEN octets. Addresses mapped into IPv6 come out as IPv4. */
 void am_address_format(const struct sockaddr_storage *address, char *text, uint16_t *port);
 
+#ifdef __linux__
 /* A TUN queue; `device` (IFNAMSIZ octets) is filled with the name the kernel gave. Non-blocking, not persistent. */
 int am_tun_open(char *device, int vnet_header, int multi_queue);
-/* A listening socket with IP_TRANSPARENT. */
+#endif
+/* A listening socket for connections to anybody: with IP_TRANSPARENT on Linux; what tproxy(4) hands over needs nothing. */
 int am_listener_open(const struct sockaddr *address, socklen_t length, int mptcp, int backlog);
 /*
  * A listening UNIX socket. Owner, group and mode are right from the moment its name exists: changing them afterwards

@@ -6,10 +6,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "poller.h"
 
 /* A busy listener must not starve the others. */
 #define ACCEPTS_PER_TURN 128
@@ -19,14 +19,16 @@
 struct listener {
 	struct listener *next;
 	int fd;
+	unsigned interest;
 };
 
 struct am_listeners {
 	pthread_t thread;
 	pthread_mutex_t mutex; /* held by the thread but while it waits */
 	struct listener *list;
-	int epoll;
-	int wake;
+	/* Removed in this turn: their addresses may still be in the batch of events. */
+	struct listener *removed;
+	struct am_poller poller;
 	int stopping;
 	int resting;
 	am_accepted_fn on_accepted;
@@ -34,19 +36,12 @@ struct am_listeners {
 	_Atomic uint64_t accepted, paused, failed;
 };
 
-static struct listener *find(struct am_listeners *set, int fd)
+static int is_listed(const struct am_listeners *set, const struct listener *wanted)
 {
-	for (struct listener *l = set->list; l != NULL; l = l->next)
-		if (l->fd == fd)
-			return l;
-	return NULL;
-}
-
-static int watch(struct am_listeners *set, int operation, int fd, uint32_t events)
-{
-	struct epoll_event event = { .events = events, .data.fd = fd };
-
-	return epoll_ctl(set->epoll, operation, fd, &event) < 0 ? -errno : 0;
+	for (const struct listener *l = set->list; l != NULL; l = l->next)
+		if (l == wanted)
+			return 1;
+	return 0;
 }
 
 /* 0: nothing left; -errno: accepting has to rest. */
@@ -90,45 +85,50 @@ static void rest(struct am_listeners *set, int resting)
 	set->resting = resting;
 	if (resting)
 		atomic_fetch_add(&set->paused, 1);
-	for (struct listener *l = set->list; l != NULL; l = l->next)
-		watch(set, EPOLL_CTL_MOD, l->fd, resting ? 0 : EPOLLIN);
+	for (struct listener *l = set->list; l != NULL; l = l->next) {
+		unsigned wanted = resting ? 0 : AM_POLL_IN;
+
+		if (am_poller_watch(&set->poller, l->fd, (int)l->interest, wanted, l) == 0)
+			l->interest = wanted;
+	}
+}
+
+static void bury(struct am_listeners *set)
+{
+	while (set->removed != NULL) {
+		struct listener *l = set->removed;
+
+		set->removed = l->next;
+		free(l);
+	}
 }
 
 static void *run(void *argument)
 {
 	struct am_listeners *set = argument;
-	struct epoll_event events[64];
+	struct am_poll_event events[64];
 
 	pthread_mutex_lock(&set->mutex);
 	while (!set->stopping) {
 		int timeout = set->resting ? PAUSE_MS : -1;
 
 		pthread_mutex_unlock(&set->mutex);
-		int count = epoll_wait(set->epoll, events, 64, timeout);
+		int count = am_poller_wait(&set->poller, events, 64, timeout);
 		pthread_mutex_lock(&set->mutex);
 		if (set->resting)
 			rest(set, 0);
 		for (int i = 0; i < count && !set->stopping; i++) {
-			if (events[i].data.fd == set->wake) {
-				uint64_t value;
-				if (read(set->wake, &value, sizeof(value)) < 0)
-					continue;
-			} else if (find(set, events[i].data.fd) != NULL && accept_some(set, events[i].data.fd) < 0) {
+			struct listener *l = events[i].data;
+
+			if (l != NULL && is_listed(set, l) && accept_some(set, l->fd) < 0) {
 				rest(set, 1);
 				break;
 			}
 		}
+		bury(set);
 	}
 	pthread_mutex_unlock(&set->mutex);
 	return NULL;
-}
-
-static void wake(struct am_listeners *set)
-{
-	uint64_t one = 1;
-
-	while (write(set->wake, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
 }
 
 int am_listeners_start(struct am_listeners **out, am_accepted_fn on_accepted, void *context)
@@ -141,13 +141,7 @@ int am_listeners_start(struct am_listeners **out, am_accepted_fn on_accepted, vo
 	set->on_accepted = on_accepted;
 	set->context = context;
 	pthread_mutex_init(&set->mutex, NULL);
-	set->epoll = epoll_create1(EPOLL_CLOEXEC);
-	set->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (set->epoll < 0 || set->wake < 0) {
-		error = errno;
-		goto fail;
-	}
-	error = -watch(set, EPOLL_CTL_ADD, set->wake, EPOLLIN);
+	error = -am_poller_open(&set->poller);
 	if (error != 0)
 		goto fail;
 	error = pthread_create(&set->thread, NULL, run, set);
@@ -156,10 +150,7 @@ int am_listeners_start(struct am_listeners **out, am_accepted_fn on_accepted, vo
 	*out = set;
 	return 0;
 fail:
-	if (set->wake >= 0)
-		close(set->wake);
-	if (set->epoll >= 0)
-		close(set->epoll);
+	am_poller_close(&set->poller);
 	pthread_mutex_destroy(&set->mutex);
 	free(set);
 	return -error;
@@ -174,7 +165,8 @@ int am_listeners_add(struct am_listeners *set, int fd)
 		return -ENOMEM;
 	l->fd = fd;
 	pthread_mutex_lock(&set->mutex);
-	error = watch(set, EPOLL_CTL_ADD, fd, set->resting ? 0 : EPOLLIN);
+	l->interest = set->resting ? 0 : AM_POLL_IN;
+	error = am_poller_watch(&set->poller, fd, -1, l->interest, l);
 	if (error == 0) {
 		l->next = set->list;
 		set->list = l;
@@ -196,10 +188,11 @@ int am_listeners_remove(struct am_listeners *set, int fd)
 		if (l->fd != fd)
 			continue;
 		*at = l->next;
-		watch(set, EPOLL_CTL_DEL, fd, 0);
+		am_poller_forget(&set->poller, fd);
 		accept_some(set, fd);
 		close(fd);
-		free(l);
+		l->next = set->removed;
+		set->removed = l;
 		error = 0;
 		break;
 	}
@@ -219,15 +212,15 @@ void am_listeners_stop(struct am_listeners *set)
 	pthread_mutex_lock(&set->mutex);
 	set->stopping = 1;
 	pthread_mutex_unlock(&set->mutex);
-	wake(set);
+	am_poller_wake(&set->poller);
 	pthread_join(set->thread, NULL);
 	for (struct listener *l = set->list, *next; l != NULL; l = next) {
 		next = l->next;
 		close(l->fd);
 		free(l);
 	}
-	close(set->wake);
-	close(set->epoll);
+	bury(set);
+	am_poller_close(&set->poller);
 	pthread_mutex_destroy(&set->mutex);
 	free(set);
 }

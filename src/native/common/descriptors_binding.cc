@@ -3,11 +3,15 @@
 #include "descriptors.h"
 
 #include <csignal>
+#ifdef __linux__
 #include <sys/prctl.h>
+#else
+#include <sys/procctl.h>
+#endif
 
 #include <atomic>
+#include <fcntl.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <thread>
 #include <unistd.h>
 
@@ -27,6 +31,7 @@ void Reset(const Napi::CallbackInfo &info)
 	am_reset_close(info[0].As<Napi::Number>().Int32Value());
 }
 
+#ifdef __linux__
 Napi::Value OpenTun(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
@@ -41,6 +46,7 @@ Napi::Value OpenTun(const Napi::CallbackInfo &info)
 	result.Set("descriptor", fd);
 	return result;
 }
+#endif
 
 Napi::Value OpenListener(const Napi::CallbackInfo &info)
 {
@@ -101,7 +107,7 @@ struct Message {
 
 struct Channel {
 	int fd = -1;
-	int wake = -1;
+	int wake[2] = { -1, -1 };
 	std::thread thread;
 	EventQueue<Message> queue;
 };
@@ -125,7 +131,7 @@ void ReadChannel(Channel *c)
 {
 	std::vector<char> buffer(AM_MESSAGE_MAX);
 	for (;;) {
-		struct pollfd wait[2] = { { c->fd, POLLIN, 0 }, { c->wake, POLLIN, 0 } };
+		struct pollfd wait[2] = { { c->fd, POLLIN, 0 }, { c->wake[0], POLLIN, 0 } };
 		if (poll(wait, 2, -1) < 0 && errno != EINTR)
 			break;
 		if (wait[1].revents != 0)
@@ -157,7 +163,11 @@ void OpenChannel(const Napi::CallbackInfo &info)
 		throw SystemError(env, "the message channel is open already", EALREADY);
 	Channel *c = new Channel;
 	c->fd = info[0].As<Napi::Number>().Int32Value();
-	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (pipe2(c->wake, O_CLOEXEC | O_NONBLOCK) < 0) {
+		int error = errno;
+		delete c;
+		throw SystemError(env, "pipe", error);
+	}
 	c->queue.Start(env, info[1].As<Napi::Function>(), "amptcp channel", DeliverMessages);
 	c->thread = std::thread(ReadChannel, c);
 	channel = c;
@@ -169,12 +179,11 @@ void CloseChannel(const Napi::CallbackInfo &)
 	if (c == nullptr)
 		return;
 	channel = nullptr;
-	uint64_t one = 1;
-	if (write(c->wake, &one, sizeof(one)) < 0)
-		return;
+	/* Hangs up the other end. */
+	close(c->wake[1]);
 	c->thread.join();
 	c->queue.Stop();
-	close(c->wake);
+	close(c->wake[0]);
 	close(c->fd);
 	delete c;
 }
@@ -207,7 +216,12 @@ Napi::Value RaiseFileLimit(const Napi::CallbackInfo &info)
 
 void DieWithParent(const Napi::CallbackInfo &)
 {
+#ifdef __linux__
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+#else
+	int signal = SIGKILL;
+	procctl(P_PID, 0, PROC_PDEATHSIG_CTL, &signal);
+#endif
 }
 
 } // namespace
@@ -217,7 +231,9 @@ void InitDescriptors(Napi::Env env, Napi::Object exports)
 	Napi::Object part = Napi::Object::New(env);
 	part.Set("close", Napi::Function::New(env, Close));
 	part.Set("reset", Napi::Function::New(env, Reset));
+#ifdef __linux__
 	part.Set("openTun", Napi::Function::New(env, OpenTun));
+#endif
 	part.Set("openListener", Napi::Function::New(env, OpenListener));
 	part.Set("openUnixListener", Napi::Function::New(env, OpenUnixListener));
 	part.Set("localPort", Napi::Function::New(env, LocalPort));

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * MptcpConnector by plain TCP: one subflow, over the path the gateway puts first. mptcp(4) will add the others.
+ *
+ *   prepare (socket, options, bind) -> beforeSyn (the caller pins the 5-tuple) -> connect -> up
+ */
+import type { NativeConnector } from '../../native/freebsd/interception.types.js';
+import type { NativeDescriptors } from '../../native/linux/sockets.types.js';
+import { LocalEndpoints } from '../../mptcp/ports.js';
+import {
+  type ConnectOptions,
+  type Endpoint,
+  type Flow,
+  type MptcpConnection,
+  type MptcpConnector,
+  PlatformError,
+  type SocketHandle,
+  type Subflow,
+  type SubflowInfo,
+} from '../platform.js';
+import { LISP_FIB, localAddresses } from './host.js';
+
+/** Local endpoints tried before EADDRINUSE is given up to. */
+const ATTEMPTS = 64;
+
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'EIO';
+const show = ({ address, port }: Endpoint): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+
+export interface ConnectorOptions {
+  native: NativeConnector;
+  descriptors: NativeDescriptors;
+  random?: () => number;
+}
+
+export class FreeBsdConnector implements MptcpConnector {
+  readonly multipath = false;
+  readonly #endpoints: LocalEndpoints;
+  readonly #turns = new Map<string, number>();
+  readonly #connecting = new Map<number, (error: string | undefined) => void>();
+  #started = false;
+
+  constructor(private readonly options: ConnectorOptions) {
+    this.#endpoints = new LocalEndpoints(options.random);
+  }
+
+  async start(): Promise<void> {
+    if (this.#started) return;
+    this.options.native.start((batch) => {
+      for (const { descriptor, error } of batch) {
+        const settle = this.#connecting.get(descriptor);
+        this.#connecting.delete(descriptor);
+        settle?.(error);
+      }
+    });
+    this.#started = true;
+  }
+
+  async connect(options: ConnectOptions): Promise<MptcpConnection> {
+    if (!this.#started) throw new PlatformError('the connector has not been started', 'EINVAL');
+    if (!('prefix' in options.source))
+      throw new PlatformError(
+        'intercept.source = "client" does not work on FreeBSD yet: the server\'s answers would not come here',
+        'EOPNOTSUPP',
+      );
+    const { native, descriptors } = this.options;
+    const localAddress = this.#nextAddress(options.source.prefix);
+    for (let attempt = 0; ; attempt++) {
+      let descriptor: number | undefined;
+      try {
+        const prepared = native.prepare({
+          address: options.remote.address,
+          transparent: false,
+          localAddress,
+          localPort: this.#endpoints.nextPort(localAddress),
+          ...(options.viaLisp ? { fib: LISP_FIB } : {}),
+          ...(options.congestionControl === undefined
+            ? {}
+            : { congestionControl: options.congestionControl }),
+        });
+        descriptor = prepared.descriptor;
+        const flow: Flow = {
+          local: { address: prepared.localAddress, port: prepared.localPort },
+          remote: { ...options.remote },
+        };
+        options.beforeSyn(flow);
+        const outcome = new Promise<string | undefined>((resolve) =>
+          this.#connecting.set(prepared.descriptor, resolve),
+        );
+        try {
+          native.connect(descriptor, options.remote.address, options.remote.port, options.timeoutMs);
+        } catch (error) {
+          this.#connecting.delete(descriptor);
+          throw error;
+        }
+        const error = await outcome;
+        if (error !== undefined)
+          throw new PlatformError(`connect to ${show(options.remote)}: ${error}`, error);
+        return new FreeBsdConnection(descriptor, flow, native, descriptors);
+      } catch (error) {
+        if (descriptor !== undefined) descriptors.close(descriptor);
+        // Taken, or the 4-tuple is still in TIME_WAIT: another port will do.
+        if (codeOf(error) === 'EADDRINUSE' && attempt < ATTEMPTS) continue;
+        throw error instanceof PlatformError
+          ? error
+          : new PlatformError(
+              `connect to ${show(options.remote)}: ${(error as Error).message}`,
+              codeOf(error),
+              {
+                cause: error,
+              },
+            );
+      }
+    }
+  }
+
+  #nextAddress(prefix: string): string {
+    const addresses = localAddresses(prefix);
+    const turn = (this.#turns.get(prefix) ?? 0) % addresses.length;
+    this.#turns.set(prefix, turn + 1);
+    return addresses[turn]!;
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#started) return;
+    this.#started = false;
+    this.options.native.stop();
+    // Connects under way were reported as cancelled; the reports arrive with the next turn.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+class FreeBsdConnection implements MptcpConnection {
+  readonly protocol = 'tcp';
+  #abandoned = false;
+
+  constructor(
+    readonly socket: SocketHandle,
+    readonly flow: Flow,
+    private readonly native: NativeConnector,
+    private readonly descriptors: NativeDescriptors,
+  ) {}
+
+  subflows(): SubflowInfo[] {
+    const [info] = this.#abandoned ? [] : (this.native.subflows(this.socket) ?? []);
+    // The relay may have closed the descriptor, and somebody else got the number.
+    if (info?.localPort !== this.flow.local.port || info.remotePort !== this.flow.remote.port) return [];
+    return [
+      {
+        id: 0,
+        flow: this.flow,
+        state: 'established',
+        backup: false,
+        retransmits: info.retransmits,
+        rttMs: info.rttMs,
+        congestionWindow: info.congestionWindow,
+      },
+    ];
+  }
+
+  async addSubflow(): Promise<Subflow> {
+    throw new PlatformError('plain TCP has one subflow', 'EOPNOTSUPP');
+  }
+
+  async removeSubflow(): Promise<void> {
+    throw new PlatformError('plain TCP has one subflow', 'EOPNOTSUPP');
+  }
+
+  async setBackup(): Promise<void> {
+    throw new PlatformError('plain TCP has one subflow', 'EOPNOTSUPP');
+  }
+
+  /** Nothing ever happens to the only subflow but its end, which the relay sees. */
+  onEvent(): void {}
+
+  abandon(): void {
+    if (!this.#abandoned) this.descriptors.reset(this.socket);
+    this.#abandoned = true;
+  }
+
+  dispose(): void {
+    this.#abandoned = true;
+  }
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * The one place that changes this host: pf's anchor, the LISP device with its addresses and routes, modules, devices that need
+ * privilege to be opened. What it made it takes back; `clean()` takes back what a killed predecessor could not.
+ *
+ *   daemon unsplit:  interceptor, plane, connector -> LocalFreeBsdHost -> pfctl, ifconfig, route, kldload, /dev
+ *   daemon split:    interceptor, plane, connector -> guard's client -> guard -> LocalFreeBsdHost
+ */
+import { addressAt, usableAddresses } from '../../mptcp/ports.js';
+import { PlatformError } from '../platform.js';
+import {
+  CommandLispDevice,
+  type DeviceSettings,
+  type LispDevice,
+  type Run,
+  runCommand,
+} from './lisp-device.js';
+import {
+  ANCHOR,
+  anchorRules,
+  BYPASS_TABLE,
+  checkInterface,
+  checkPrefix,
+  DIVERT_PORT,
+  type AnchorSettings,
+  type Interception,
+} from './pf-rules.js';
+
+/** Routing table whose default route is the LISP device: sockets of ours use it whatever the ordinary one says. */
+export const LISP_FIB = 1;
+/** Addresses of a prefix the gateway makes its own; each has 55,000 ports. */
+export const MAX_LOCAL_ADDRESSES = 16;
+
+export type DeviceName = 'divert' | 'tproxy' | 'lisp';
+
+/** `set…` operations replace what an earlier call of the same name made and may be repeated (reload). */
+export interface FreeBsdHost extends LispDevice {
+  /** A divert socket, or the module's device opened for writing. */
+  open(what: DeviceName): Promise<number>;
+  setRlocRoutes(rlocs: AnchorSettings['rlocs']): Promise<void>;
+  /** EID prefixes this host answers for; addressed on the LISP device once that is there. */
+  setLocalPrefixes(prefixes: string[]): Promise<void>;
+  /** undefined: no rules about clients. */
+  setInterception(interception: Interception | undefined): Promise<void>;
+  addBypass(prefix: string): Promise<void>;
+  removeBypass(prefix: string): Promise<void>;
+  /** Milliseconds tproxy(4) holds a SYN. */
+  setHoldTime(ms: number): Promise<void>;
+  clean(device?: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The addresses of a prefix that the gateway connects from. */
+export function localAddresses(prefix: string): string[] {
+  const { base, first, count } = usableAddresses(checkPrefix(prefix));
+  return Array.from({ length: Math.min(count, MAX_LOCAL_ADDRESSES) }, (_, n) => addressAt(base, first + n));
+}
+
+/** What opens descriptors: the addon, or an agent of it. */
+export interface Openers {
+  divert(port: number): number;
+  device(path: string): number;
+}
+
+const family = (address: string): '-inet' | '-inet6' => (address.includes(':') ? '-inet6' : '-inet');
+
+export class LocalFreeBsdHost implements FreeBsdHost {
+  readonly #device: CommandLispDevice;
+  #deviceName: string | undefined;
+  #addresses: string[] = [];
+  #fibRoutes: ('-inet' | '-inet6')[] = [];
+  #settings: AnchorSettings = { device: 'lisp0', localPrefixes: [], rlocs: [], bypass: [] };
+  #bypass = new Set<string>();
+  #loaded = false;
+  #holdTime: string | undefined;
+
+  constructor(
+    private readonly openers: Openers,
+    private readonly run: Run = runCommand,
+    private readonly warn: (message: string) => void = () => undefined,
+  ) {
+    this.#device = new CommandLispDevice(run);
+  }
+
+  // ---------------------------------------------------------------- descriptors
+
+  async open(what: DeviceName): Promise<number> {
+    switch (what) {
+      case 'divert':
+        await this.run('/sbin/kldload', ['-n', 'pf', 'ipdivert']);
+        return this.openers.divert(DIVERT_PORT);
+      case 'tproxy':
+      case 'lisp':
+        await this.run('/sbin/kldload', ['-n', what]);
+        return this.openers.device(`/dev/${what}`);
+    }
+  }
+
+  // ---------------------------------------------------------------- the LISP device
+
+  async create(name: string): Promise<string> {
+    const device = await this.#device.create(name);
+    this.#deviceName = device;
+    this.#settings = { ...this.#settings, device };
+    return device;
+  }
+
+  async configure(name: string, settings: DeviceSettings): Promise<void> {
+    await this.#address(name, this.#settings.localPrefixes);
+    await this.#device.configure(name, settings);
+    await this.#routeFib(name);
+    await this.#load();
+  }
+
+  async destroy(name: string): Promise<void> {
+    this.#deviceName = undefined;
+    this.#addresses = [];
+    this.#fibRoutes = [];
+    // Addresses and routes go with it.
+    await this.#device.destroy(name);
+  }
+
+  async setLocalPrefixes(prefixes: string[]): Promise<void> {
+    this.#settings = { ...this.#settings, localPrefixes: prefixes.map(checkPrefix) };
+    if (this.#deviceName === undefined) return;
+    await this.#address(this.#deviceName, prefixes);
+    await this.#routeFib(this.#deviceName);
+    await this.#load();
+  }
+
+  async #address(device: string, prefixes: string[]): Promise<void> {
+    const wanted = [...new Set(prefixes.flatMap(localAddresses))];
+    for (const address of wanted) {
+      if (this.#addresses.includes(address)) continue;
+      const six = address.includes(':');
+      await this.run('/sbin/ifconfig', [
+        device,
+        ...(six ? ['inet6', address, 'prefixlen', '128', 'no_dad'] : ['inet', `${address}/32`]),
+        'alias',
+      ]);
+      this.#addresses.push(address);
+    }
+    for (const address of this.#addresses.filter((old) => !wanted.includes(old)))
+      await this.run('/sbin/ifconfig', [device, address.includes(':') ? 'inet6' : 'inet', address, '-alias']);
+    this.#addresses = wanted;
+  }
+
+  /** Sockets of ours leave by the LISP device; everybody else by the ordinary table. */
+  async #routeFib(device: string): Promise<void> {
+    const wanted = [...new Set(this.#addresses.map(family))];
+    if (wanted.length === 0) return;
+    const fibs = Number((await this.run('/sbin/sysctl', ['-n', 'net.fibs'])).trim());
+    if (fibs <= LISP_FIB) await this.run('/sbin/sysctl', [`net.fibs=${LISP_FIB + 1}`]);
+    for (const each of wanted) {
+      if (this.#fibRoutes.includes(each)) continue;
+      // One that a predecessor left leads to a device that is no more.
+      await this.run('/sbin/route', ['-q', '-n', 'delete', each, '-fib', String(LISP_FIB), 'default']).catch(
+        () => undefined,
+      );
+      await this.run('/sbin/route', [
+        ...['-q', '-n', 'add', each, '-fib', String(LISP_FIB), 'default'],
+        ...['-interface', device],
+      ]);
+      this.#fibRoutes.push(each);
+    }
+  }
+
+  // ---------------------------------------------------------------- pf
+
+  async setRlocRoutes(rlocs: AnchorSettings['rlocs']): Promise<void> {
+    const settings = { ...this.#settings, rlocs };
+    anchorRules(settings);
+    this.#settings = settings;
+    if (this.#loaded) await this.#load();
+  }
+
+  async setInterception(interception: Interception | undefined): Promise<void> {
+    const settings: AnchorSettings = { ...this.#settings };
+    delete settings.interception;
+    if (interception) settings.interception = interception;
+    anchorRules(settings);
+    if (interception?.divert) await this.#needPf();
+    const before = this.#settings;
+    this.#settings = settings;
+    try {
+      await this.#load(true);
+    } catch (error) {
+      this.#settings = before;
+      throw error;
+    }
+  }
+
+  /** Without these no SYN would ever come, and nobody would know why. */
+  async #needPf(): Promise<void> {
+    const info = await this.run('/sbin/pfctl', ['-s', 'info']);
+    if (!/Status: Enabled/.test(info))
+      throw new PlatformError(
+        'pf is not enabled: set pf_enable="YES" in /etc/rc.conf and start it (service pf start)',
+        'ENOTCONN',
+      );
+    const rules = await this.run('/sbin/pfctl', ['-s', 'rules']);
+    if (!hasAnchor(rules))
+      throw new PlatformError(
+        `pf.conf lacks the line: anchor "${ANCHOR}"  (add it before your own rules for the clients, then: service pf reload)`,
+        'ENOENT',
+      );
+  }
+
+  /** `must`: pf is needed; else it is enough to do it where there is pf. */
+  async #load(must = false): Promise<void> {
+    const text = anchorRules({ ...this.#settings, bypass: [...this.#bypass] });
+    try {
+      await this.run('/sbin/pfctl', ['-q', '-a', ANCHOR, '-f', '-'], text);
+      this.#loaded = true;
+    } catch (error) {
+      if (must || this.#loaded) throw error;
+      this.warn(`pf has no rules of ours: ${(error as Error).message}`);
+    }
+  }
+
+  async addBypass(prefix: string): Promise<void> {
+    await this.run('/sbin/pfctl', ['-q', '-a', ANCHOR, '-t', BYPASS_TABLE, '-T', 'add', checkPrefix(prefix)]);
+    this.#bypass.add(prefix);
+  }
+
+  async removeBypass(prefix: string): Promise<void> {
+    this.#bypass.delete(prefix);
+    await this.run('/sbin/pfctl', [
+      '-q',
+      '-a',
+      ANCHOR,
+      '-t',
+      BYPASS_TABLE,
+      '-T',
+      'delete',
+      checkPrefix(prefix),
+    ]);
+  }
+
+  async setHoldTime(ms: number): Promise<void> {
+    this.#holdTime ??= (await this.run('/sbin/sysctl', ['-n', 'net.inet.tproxy.hold_ms'])).trim();
+    await this.run('/sbin/sysctl', [`net.inet.tproxy.hold_ms=${Math.round(ms)}`]);
+  }
+
+  // ---------------------------------------------------------------- the end
+
+  async clean(device?: string): Promise<void> {
+    await this.#flush();
+    if (device === undefined) return;
+    const interfaces = (await this.run('/sbin/ifconfig', ['-l'])).trim().split(/\s+/);
+    if (interfaces.includes(checkInterface(device))) await this.#device.destroy(device);
+  }
+
+  /** The anchor with its tables; where there is no pf there is nothing to do. */
+  async #flush(): Promise<void> {
+    for (const what of ['rules', 'Tables'])
+      await this.run('/sbin/pfctl', ['-q', '-a', ANCHOR, '-F', what]).catch(() => undefined);
+  }
+
+  async close(): Promise<void> {
+    this.#settings = { device: this.#settings.device, localPrefixes: [], rlocs: [], bypass: [] };
+    this.#bypass.clear();
+    this.#loaded = false;
+    await this.#flush();
+    const hold = this.#holdTime;
+    this.#holdTime = undefined;
+    if (hold !== undefined)
+      await this.run('/sbin/sysctl', [`net.inet.tproxy.hold_ms=${hold}`]).catch(() => undefined);
+    if (this.#deviceName !== undefined)
+      await this.destroy(this.#deviceName).catch((error: unknown) => this.warn((error as Error).message));
+  }
+}
+
+/** Whether a loaded ruleset evaluates our anchor. */
+export const hasAnchor = (rules: string): boolean =>
+  rules.split('\n').some((line) => new RegExp(`^\\s*anchor "(${ANCHOR}|\\*)"`).test(line));
