@@ -276,7 +276,9 @@ export function pathReportView(report: PathReport): string {
             { header: 'REMOTE RLOC', value: (path) => path.remote },
             { header: 'STATE', value: (path) => path.state },
             { header: 'RTT', value: (path) => milliseconds(path.rttMs), align: 'right' },
-            { header: 'MTU', value: (path) => path.mtu, align: 'right' },
+            { header: 'MTU', value: (path) => path.mtu ?? 'unknown', align: 'right' },
+            { header: 'MPTCP', value: (path) => path.mptcp },
+            { header: 'MP_JOIN', value: (path) => path.join },
           ]),
           '',
         ];

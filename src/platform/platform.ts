@@ -149,6 +149,8 @@ export interface MptcpConnection {
   removeSubflow(id: number): Promise<void>;
   /** MP_PRIO (RFC 8684 section 3.3.8). */
   setBackup(id: number, backup: boolean): Promise<void>;
+  /** Sends a few octets. Only while the relay has not taken the socket. @throws PlatformError */
+  write?(octets: Uint8Array): void;
   onEvent(listener: (event: MptcpEvent) => void): void;
   /** Closes the socket with a reset. Only while the relay has not taken it: the client went away meanwhile. */
   abandon(): void;
@@ -339,6 +341,16 @@ export interface HostOptions {
   localPrefixes: string[];
 }
 
+/** What a measurement of a path's MTU found: octets of the outer IP packet. */
+export type PathMtu =
+  | {
+      state: 'measured';
+      mtu: number;
+      /** Larger packets vanish without a word, so that nobody adapts to it. */
+      blackHole: boolean;
+    }
+  | { state: 'unknown'; reason: string };
+
 export interface Platform {
   readonly name: 'freebsd' | 'linux' | 'memory';
   readonly interceptor: Interceptor;
@@ -351,6 +363,8 @@ export interface Platform {
   configure?(options: HostOptions): Promise<void>;
   /** The last step of a stop: takes back every change to the host. */
   close?(): Promise<void>;
+  /** The largest outer packet of up to `wanted` octets that gets to a remote RLOC and back uncut. Never rejects. */
+  measurePathMtu?(path: Path, wanted: number): Promise<PathMtu>;
   /** What is missing on this host for the given roles. Needs no privilege. */
   doctor(): Promise<Finding[]>;
   /** Removes what an earlier, killed process left behind (rules, routes, device). */

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { PORTS, type DaemonHost } from '../../src/lab/configs.js';
 import { waitFor } from '../../src/lab/process.js';
-import { addresses } from '../../src/lab/topology.js';
+import { PROVIDER_DEVICE, addresses, provider } from '../../src/lab/topology.js';
 import { amptcp } from '../unit/cli/harness.js';
 import { connection, established, sharedLab, skip, type Connection } from './support.js';
 
@@ -91,12 +91,68 @@ describe('amptcp', { skip }, () => {
     for (const index of [1, 2]) {
       const way = `over ${local(index)} -> ${remote(index)}`;
       assert.match(good.stdout, new RegExp(`^ok +mptcp +${way} the server answers with MPTCP$`, 'm'));
+      assert.match(good.stdout, new RegExp(`^ok +mp_join +${way} the server takes a further subflow$`, 'm'));
+      assert.match(good.stdout, new RegExp(`^${local(index)} +${remote(index)} +up .* 1464 +yes +yes$`, 'm'));
     }
+    assert.match(
+      good.stdout,
+      /^ok +mtu +inner packets of the device's 1464 octets get through on 4 of 4 paths$/m,
+    );
     const plain = await ask('gateway', 'doctor', '--path', `${SERVER}:${PORTS.plain}`);
     assert.equal(plain.exit, 7);
     assert.match(plain.stdout, /^FAIL +mptcp .*plain TCP$/m);
     const nobody = await ask('gateway', 'doctor', '--path', `${SERVER}:${PORTS.closed}`);
     assert.match(nobody.stdout, /^FAIL +mptcp .*ECONNREFUSED$/m);
+  });
+
+  it('doctor, of a way that is narrower, silently so, and without ICMP', async () => {
+    const first = provider(1);
+    const way = `over ${local(1)} -> ${remote(1)}`;
+    const examine = async (): Promise<{ exit: number; mtu: (number | undefined)[]; stdout: string }> => {
+      const argv = ['doctor', '--path', `${SERVER}:${PORTS.http}`];
+      const { exit, value } = await json(...argv);
+      const { stdout } = await ask('gateway', ...argv);
+      const mtu = [1, 2].map(
+        (index) =>
+          value.paths.find(
+            (path: { local: string; remote: string }) =>
+              path.local === local(index) && path.remote === remote(index),
+          ).mtu,
+      );
+      return { exit, mtu, stdout };
+    };
+    const icmp = (rule: string): Promise<unknown> =>
+      lab().run(first, ['nft', '-f', '-'], {
+        input: `table inet silent {
+  chain forward { type filter hook forward priority -300; ${rule}; }
+  chain output { type filter hook output priority -300; ${rule}; }
+}`,
+      });
+    const width = (octets: number): Promise<unknown> =>
+      lab().run(first, ['ip', 'link', 'set', PROVIDER_DEVICE.dc1, 'mtu', String(octets)]);
+    try {
+      // What a path's MTU was is remembered by the kernel for minutes: silent first.
+      await icmp('icmp type destination-unreachable drop');
+      await width(1400);
+      const hole = await examine();
+      assert.deepEqual([hole.exit, hole.mtu], [7, [1364, 1464]], hole.stdout);
+      assert.match(
+        hole.stdout,
+        new RegExp(`^FAIL +mtu +${way} .* 1364 octets, .* vanish without a word$`, 'm'),
+      );
+      await lab().run(first, ['nft', 'delete', 'table', 'inet', 'silent']);
+      await icmp('icmp type echo-request drop');
+      const blocked = await examine();
+      assert.deepEqual([blocked.exit, blocked.mtu], [0, [undefined, 1464]], blocked.stdout);
+      assert.match(blocked.stdout, new RegExp(`^ok +mtu +${way} unknown: no answer to ICMP echo$`, 'm'));
+      await lab().run(first, ['nft', 'delete', 'table', 'inet', 'silent']);
+      const narrow = await examine();
+      assert.deepEqual([narrow.exit, narrow.mtu], [0, [1364, 1464]], narrow.stdout);
+      assert.match(narrow.stdout, new RegExp(`^ok +mtu +${way} .* 1364 octets, .*; routers say so`, 'm'));
+    } finally {
+      await width(1500);
+      await lab().run('gateway', ['ip', 'route', 'flush', 'cache']);
+    }
   });
 
   it('connection and subflow, of a download that runs', async () => {

@@ -270,8 +270,19 @@ export const PathReport = object({
       remote: Address,
       state: PathState,
       rttMs: Type.Optional(Milliseconds),
-      /** Largest inner packet that got through. */
+      /** Largest inner packet that got through; absent: unknown. */
       mtu: Type.Optional(Count),
+      /** Whether the server answers with MPTCP over this path; absent: not tried. */
+      mptcp: Type.Optional(Type.Union([Type.Literal('yes'), Type.Literal('no'), Type.Literal('failed')])),
+      /** Whether it takes a further subflow over this path (MP_JOIN). */
+      join: Type.Optional(
+        Type.Union([
+          Type.Literal('yes'),
+          Type.Literal('no'),
+          Type.Literal('refused'),
+          Type.Literal('failed'),
+        ]),
+      ),
     }),
   ),
 });

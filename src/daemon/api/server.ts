@@ -8,18 +8,11 @@ import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Registry } from 'prom-client';
 import { GatewayError, type Gateway } from '../../gateway/gateway.js';
-import { plan } from '../../gateway/plan.js';
 import { pathKey } from '../../lisp/mapping.js';
-import {
-  addressFamily,
-  canonicalAddress,
-  canonicalPrefix,
-  isAddress,
-  PrefixError,
-} from '../../lisp/prefix.js';
-import { PlatformError } from '../../platform/platform.js';
+import { canonicalAddress, canonicalPrefix, isAddress, PrefixError } from '../../lisp/prefix.js';
 import { ConfigError } from '../config.js';
 import type { Daemon } from '../daemon.js';
+import { examine } from '../examine.js';
 import { createMetrics } from '../metrics.js';
 import type { ClaimedSocket } from '../socket.js';
 import {
@@ -484,126 +477,13 @@ export class ApiServer {
     return warnings;
   }
 
-  /** What `amptcp doctor --path` asks: does MPTCP, does LISP, which MTU gets through to a destination. */
-  private async examine(text: string): Promise<Api.PathReport> {
-    const destination = readEndpoint(text);
-    const xtr = this.xtr();
-    const { config } = this.daemon;
-    const findings: Api.Finding[] = [];
-    const report = (paths: Api.PathReport['paths'] = []): Api.PathReport => ({
-      destination,
-      findings,
-      paths,
-    });
-    const resolution = await xtr.resolve(destination.address, config.lisp.iid);
-    if (resolution.status !== 'found') {
-      findings.push({
-        name: 'mapping',
-        ok: false,
-        detail:
-          resolution.status === 'negative'
-            ? `the mapping system says that ${resolution.mapping.eid} has no RLOCs`
-            : `no answer: ${resolution.reason}`,
-        remedy: 'connections to it are passed by; `amptcp mapping add` gives it RLOCs by hand',
-      });
-      return report();
-    }
-    const { mapping } = resolution;
-    findings.push({
-      name: 'mapping',
-      ok: true,
-      detail: `${mapping.eid} -> ${mapping.locators.map(({ rloc }) => rloc).join(', ')}`,
-    });
-    for (const { rloc } of mapping.locators) await xtr.probe(rloc);
-    const remotes = new Set(mapping.locators.map(({ rloc }) => rloc));
-    const statuses = xtr.paths().filter(({ remote }) => remotes.has(remote));
-    const paths = plan(mapping, config.rlocs, (path) => xtr.path(path).state, {
-      maxPaths: config.mptcp.maxSubflows,
-    });
-    findings.push({
-      name: 'lisp',
-      ok: paths.length > 0,
-      detail: `${statuses.filter(({ state }) => state === 'up').length} of ${statuses.length} paths answer probes`,
-      ...(paths.length === 0 && {
-        remedy: 'let UDP ports 4341 and 4342 through between the RLOCs, both ways',
-      }),
-    });
-    const deviceMtu = this.daemon.lisp?.device?.mtu;
-    const known = statuses.flatMap(({ mtu }) => (mtu === undefined ? [] : [mtu]));
-    const mtu = known.length > 0 ? Math.min(...known) : deviceMtu;
-    findings.push({
-      name: 'mtu',
-      ok: mtu !== undefined && mtu >= 1280,
-      detail:
-        known.length > 0
-          ? `inner packets of up to ${mtu} octets`
-          : `no path reported a smaller one than the device's ${deviceMtu ?? 'unknown'} octets`,
-    });
-    // Each provider has its own middleboxes: what one lets through another may take out.
-    if (this.daemon.gateway !== undefined) {
-      for (const path of paths) findings.push(await this.tryMptcp(destination, path));
-    }
-    return report(
-      statuses.map(({ local, remote, state, rttMs, mtu: pathMtu }) => ({
-        local,
-        remote,
-        state,
-        ...(rttMs !== undefined && { rttMs }),
-        ...(pathMtu !== undefined && { mtu: pathMtu }),
-      })),
+  private examine(text: string): Promise<Api.PathReport> {
+    const { platform, config, gateway, lisp } = this.daemon;
+    const deviceMtu = lisp?.device?.mtu;
+    return examine(
+      { platform, config, xtr: this.xtr(), deviceMtu, proxies: gateway !== undefined },
+      readEndpoint(text),
     );
-  }
-
-  private async tryMptcp(
-    remote: { address: string; port: number },
-    path: { local: string; remote: string },
-  ): Promise<Api.Finding> {
-    const { platform, config } = this.daemon;
-    const prefix = config.intercept.nat.find(
-      (candidate) => addressFamily(candidate) === addressFamily(remote.address),
-    );
-    if (prefix === undefined) {
-      return {
-        name: 'mptcp',
-        ok: true,
-        detail: 'not tried: this gateway has no EID of its own (intercept.nat)',
-      };
-    }
-    const over = `over ${path.local} -> ${path.remote}`;
-    let pinned: Parameters<typeof platform.plane.unpin>[0] | undefined;
-    try {
-      const link = await platform.connector.connect({
-        source: { prefix },
-        remote,
-        multipath: true,
-        viaLisp: true,
-        timeoutMs: Math.min(5000, config.mptcp.connectTimeoutMs),
-        beforeSyn: (flow) => {
-          pinned = flow;
-          platform.plane.pin(flow, path, config.lisp.iid);
-        },
-      });
-      const { protocol } = link;
-      link.abandon();
-      link.dispose();
-      return protocol === 'mptcp'
-        ? { name: 'mptcp', ok: true, detail: `${over} the server answers with MPTCP` }
-        : {
-            name: 'mptcp',
-            ok: false,
-            detail: `${over} the server answers with plain TCP`,
-            remedy: 'switch MPTCP on at the server, or find the middlebox that takes the option out',
-          };
-    } catch (error) {
-      return {
-        name: 'mptcp',
-        ok: false,
-        detail: `no connection ${over}: ${(error as PlatformError).message}`,
-        remedy: 'is there a server on that port?',
-      };
-    } finally {
-      if (pinned !== undefined) platform.plane.unpin(pinned, config.lisp.iid);
-    }
   }
 
   private registrations(): Api.RegistrationList {

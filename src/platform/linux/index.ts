@@ -5,6 +5,7 @@
  * on a TUN device. Nothing is opened before a part is started.
  */
 import { ControlSockets } from '../control-sockets.js';
+import { measurePathMtu } from '../echo.js';
 import { nativePart } from '../../native/index.js';
 import type { Finding, HostOptions, LispDataPlane, Platform } from '../platform.js';
 import { systemClock as clock } from '../system-clock.js';
@@ -52,6 +53,7 @@ export async function createLinuxPlatform(options: LinuxPlatformOptions = {}): P
       await host.setLocalPrefixes(localPrefixes);
     },
     close: () => host.close(),
+    measurePathMtu: measurePathMtu('linux'),
     doctor: (): Promise<Finding[]> => doctor(),
     clean: () => host.clean(options.device ?? 'lisp0'),
   };

@@ -9,7 +9,7 @@
  * The kernel tells of every MPTCP connection of the network namespace; a connection of ours is found by its token,
  * which exists from the moment connect() was called.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeSync } from 'node:fs';
 import { nativePart } from '../../native/index.js';
 import type { NativeMptcp, NativeSubflowInfo } from '../../native/linux/sockets.types.js';
 import {
@@ -616,6 +616,14 @@ class LinuxMptcpConnection implements MptcpConnection {
       throw new PlatformError(`changing a subflow: there is no subflow ${id}`, 'ENOENT');
     this.#setPriority(record, backup);
     record.backup = backup;
+  }
+
+  write(octets: Uint8Array): void {
+    try {
+      writeSync(this.descriptor, octets);
+    } catch (error) {
+      throw asPlatformError(error, `writing to ${show(this.flow.remote)}`);
+    }
   }
 
   abandon(): void {

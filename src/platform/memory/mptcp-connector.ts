@@ -116,6 +116,9 @@ class MemoryConnection implements MptcpConnection {
     subflow.backup = backup;
     return Promise.resolve();
   }
+  write(octets: Uint8Array): void {
+    this.connection.write(octets);
+  }
   onEvent(listener: (event: MptcpEvent) => void): void {
     this.listener = listener;
     for (const event of this.early.splice(0)) listener(event);

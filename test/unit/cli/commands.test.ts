@@ -475,15 +475,27 @@ describe('doctor', () => {
       doctorPath: {
         destination: { address: '198.18.1.10', port: 443 },
         findings: [findings[0]!],
-        paths: [{ local: '203.0.113.2', remote: '203.0.123.2', state: 'up', rttMs: 4.56, mtu: 1464 }],
+        paths: [
+          {
+            local: '203.0.113.2',
+            remote: '203.0.123.2',
+            state: 'up',
+            rttMs: 4.56,
+            mtu: 1464,
+            mptcp: 'yes',
+            join: 'refused',
+          },
+          { local: '203.0.114.2', remote: '203.0.124.2', state: 'down' },
+        ],
       },
     };
     succeeds(
       await ask('doctor', '--path', '198.18.1.10:443'),
       'Path to 198.18.1.10:443',
       '',
-      'LOCAL RLOC   REMOTE RLOC  STATE     RTT   MTU',
-      '203.0.113.2  203.0.123.2  up     4.6 ms  1464',
+      'LOCAL RLOC   REMOTE RLOC  STATE     RTT      MTU  MPTCP  MP_JOIN',
+      '203.0.113.2  203.0.123.2  up     4.6 ms     1464  yes    refused',
+      '203.0.114.2  203.0.124.2  down        -  unknown  -      -',
       '',
       'ok    mptcp  net.mptcp.enabled is 1',
       '',

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { pino } from 'pino';
 import { ApiServer } from '../../../src/daemon/api/server.js';
-import { ROUTES } from '../../../src/daemon/api/schema.js';
+import { ROUTES, type PathReport } from '../../../src/daemon/api/schema.js';
 import { loadConfig } from '../../../src/daemon/config.js';
 import { Daemon } from '../../../src/daemon/daemon.js';
 import { State } from '../../../src/daemon/state.js';
@@ -308,6 +308,66 @@ describe('daemons', () => {
       assert.ok(error.message.includes(message), `${url}: ${error.message}`);
     }
     assert.equal(((await get(gateway, '/v1/status')) as { state: string }).state, 'running');
+  });
+
+  it('examine the way to a server: mapping, probes, MTU, MPTCP and a further subflow on each path', async () => {
+    const ask = async (): Promise<PathReport> => {
+      const { status, body } = await call(gateway, 'GET', `/v1/doctor/path?destination=${SERVER.address}:80`);
+      assert.equal(status, 200);
+      return body as PathReport;
+    };
+    const found = ({ findings }: PathReport, name: string): [boolean, string][] =>
+      findings.filter((finding) => finding.name === name).map(({ ok, detail }) => [ok, detail]);
+    const over = [0, 1].map((n) => `over ${SITES.gateway[n]} -> ${SITES.dc[n]}`);
+    const pins = (): number => gateway.platform.plane.listPins().filter(({ gleaned }) => !gleaned).length;
+    const before = pins();
+    // This platform has no ICMP.
+    const plain = await ask();
+    assert.ok(plain.findings.every(({ ok }) => ok));
+    assert.deepEqual(
+      found(plain, 'mptcp')
+        .map(([, detail]) => detail)
+        .sort(),
+      [`${over[0]} the server answers with MPTCP`, `${over[1]} the server answers with MPTCP`],
+    );
+    assert.deepEqual(
+      found(plain, 'mp_join')
+        .map(([, detail]) => detail)
+        .sort(),
+      [`${over[0]} the server takes a further subflow`, `${over[1]} the server takes a further subflow`],
+    );
+    assert.equal(found(plain, 'mtu').length, 4);
+    for (const path of plain.paths) {
+      const direct = SITES.gateway.indexOf(path.local) === SITES.dc.indexOf(path.remote);
+      assert.deepEqual(
+        [path.mtu, path.mptcp, path.join],
+        [undefined, ...(direct ? ['yes', 'yes'] : [undefined, undefined])],
+      );
+    }
+    // Nothing stays behind.
+    assert.equal(pins(), before);
+    assert.equal(gateway.daemon.gateway!.active, 0);
+
+    gateway.platform.measurePathMtu = ({ local, remote }, wanted) =>
+      Promise.resolve(
+        local !== SITES.gateway[0]
+          ? { state: 'measured', mtu: wanted, blackHole: false }
+          : { state: 'measured', mtu: 1300, blackHole: remote === SITES.dc[0] },
+      );
+    const narrow = await ask();
+    delete gateway.platform.measurePathMtu;
+    assert.deepEqual(found(narrow, 'mtu'), [
+      [true, "inner packets of the device's 1464 octets get through on 2 of 4 paths"],
+      [
+        false,
+        `${over[0]} inner packets of up to 1264 octets, not the device's 1464, and larger ones vanish without a word`,
+      ],
+      [
+        false,
+        `over ${SITES.gateway[0]} -> ${SITES.dc[1]} inner packets of up to 1264 octets, not the device's 1464`,
+      ],
+    ]);
+    assert.deepEqual(narrow.paths.map(({ mtu }) => mtu).sort(), [1264, 1264, 1464, 1464]);
   });
 
   it('reload all or nothing', async () => {
