@@ -1,25 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/*
- * /dev/lisp: control by ioctl(2), events by read(2), poll(2) and kqueue(2). The ABI is lisp_ioctl.h.
- *
- * Arguments are checked in three steps: the size is part of the command and the kernel copies that much; the version and the
- * padding are checked by the table's row; the values by the command's own function before anything changes.
- */
+/* /dev/lisp: the commands and events of lisp_ioctl.h. Descriptors are modctl's business. */
 #include "lisp_var.h"
 
-#include <sys/conf.h>
-#include <sys/event.h>
-#include <sys/fcntl.h>
-#include <sys/filio.h>
-#include <sys/jail.h>
 #include <sys/kernel.h>
-#include <sys/poll.h>
 #include <sys/priv.h>
-#include <sys/proc.h>
-#include <sys/selinfo.h>
-#include <sys/ucred.h>
-#include <sys/uio.h>
 
 #include <net/route.h>
 
@@ -28,12 +13,8 @@
 
 /* One open descriptor. */
 struct lisp_client {
-	LIST_ENTRY(lisp_client)	c_next;
-	struct vnet		*c_vnet;	/* whose events; set when it was opened */
-	int			c_prison;	/* the opener's, so that a vnet's address used again is not mistaken */
-	bool			c_writable;
+	struct modctl_client	c_modctl;
 	bool			c_listening;	/* asked for events at least once */
-	struct selinfo		c_selinfo;
 	u_int			c_head, c_count;
 	uint32_t		c_lost;
 	struct lisp_event	*c_queue;	/* LISP_EVENT_QUEUE of them, once it listens */
@@ -41,29 +22,17 @@ struct lisp_client {
 
 static struct mtx lisp_event_mtx;
 MTX_SYSINIT(lisp_event, &lisp_event_mtx, "lisp events", MTX_DEF);
-static LIST_HEAD(, lisp_client) lisp_clients = LIST_HEAD_INITIALIZER(lisp_clients);
-static struct cdev *lisp_cdev;
+static struct modctl_device lisp_device;
 
 /* ---------------------------------------------------------------- ABI to core and back */
-
-static bool
-lisp_zeroed(const void *octets, size_t length)
-{
-	const uint8_t *p = octets;
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < length; i++)
-		any |= p[i];
-	return (any == 0);
-}
 
 /* A complete address, no prefix. */
 static bool
 lisp_take_address(const struct lisp_ioc_addr *from, struct lisp_addr *to)
 {
-	if (from->la_plen != 0 || !lisp_zeroed(from->la_zero, sizeof(from->la_zero)))
+	if (from->la_plen != 0 || !modctl_zeroed(from->la_zero, sizeof(from->la_zero)))
 		return (false);
-	if (from->la_family == LISP_ABI_IPV4 && lisp_zeroed(from->la_octets + 4, 12)) {
+	if (from->la_family == LISP_ABI_IPV4 && modctl_zeroed(from->la_octets + 4, 12)) {
 		*to = lisp_addr_v4(from->la_octets);
 		return (true);
 	}
@@ -124,7 +93,7 @@ static bool
 lisp_take_flow(const struct lisp_ioc_flow *from, uint32_t iid, struct lisp_flow *to)
 {
 	memset(to, 0, sizeof(*to));
-	if (!lisp_zeroed(from->lf_zero, sizeof(from->lf_zero)) || iid > LISP_IID_MAX ||
+	if (!modctl_zeroed(from->lf_zero, sizeof(from->lf_zero)) || iid > LISP_IID_MAX ||
 	    !lisp_take_address(&from->lf_local, &to->src) || !lisp_take_address(&from->lf_remote, &to->dst) ||
 	    to->src.af != to->dst.af)
 		return (false);
@@ -154,7 +123,7 @@ lisp_take_mapping(const struct lisp_ioc_mapping *from, struct lisp_mapping *to)
 {
 	memset(to, 0, sizeof(*to));
 	if (from->lm_iid > LISP_IID_MAX || from->lm_nlocators > LISP_ABI_LOCATORS || from->lm_action >= LISP_ACTION_COUNT ||
-	    !lisp_zeroed(from->lm_zero, sizeof(from->lm_zero)) || !lisp_take_prefix(&from->lm_eid, &to->eid))
+	    !modctl_zeroed(from->lm_zero, sizeof(from->lm_zero)) || !lisp_take_prefix(&from->lm_eid, &to->eid))
 		return (false);
 	to->iid = from->lm_iid;
 	to->action = from->lm_action;
@@ -163,7 +132,7 @@ lisp_take_mapping(const struct lisp_ioc_mapping *from, struct lisp_mapping *to)
 		const struct lisp_ioc_locator *locator = &from->lm_locators[i];
 
 		if (i >= from->lm_nlocators) {
-			if (!lisp_zeroed(locator, sizeof(*locator)))
+			if (!modctl_zeroed(locator, sizeof(*locator)))
 				return (false);
 			continue;
 		}
@@ -199,14 +168,16 @@ lisp_give_mapping(const struct lisp_mapping *from, struct lisp_ioc_mapping *to)
 /* ---------------------------------------------------------------- commands */
 
 static int
-lisp_do_info(struct lisp_softc *sc, struct lisp_client *client, void *argument)
+lisp_do_info(void *softc, void *control, void *argument)
 {
+	struct lisp_softc *sc = softc;
+	struct lisp_client *client = control;
 	struct lisp_ioc_info *info = argument;
 	struct rm_priotracker tracker;
 
 	memset(info, 0, sizeof(*info));
 	info->in_version = LISP_ABI_VERSION;
-	info->in_uptime_ms = lisp_now_ms();
+	info->in_uptime_ms = modctl_now_ms();
 	mtx_lock(&lisp_event_mtx);
 	info->in_events = client->c_count;
 	mtx_unlock(&lisp_event_mtx);
@@ -224,8 +195,9 @@ lisp_do_info(struct lisp_softc *sc, struct lisp_client *client, void *argument)
 }
 
 static int
-lisp_do_iid(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_iid(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	const struct lisp_ioc_iid *iid = argument;
 
 	if (iid->ii_iid > LISP_IID_MAX)
@@ -237,8 +209,9 @@ lisp_do_iid(struct lisp_softc *sc, struct lisp_client *client __unused, void *ar
 }
 
 static int
-lisp_do_mapping_set(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_mapping_set(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	const struct lisp_ioc_mapping *wanted = argument;
 	struct lisp_mapping mapping, old;
 	bool there;
@@ -265,8 +238,9 @@ lisp_do_mapping_set(struct lisp_softc *sc, struct lisp_client *client __unused, 
 }
 
 static int
-lisp_do_mapping_delete(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_mapping_delete(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	const struct lisp_ioc_mapping *wanted = argument;
 	struct lisp_prefix prefix;
 	int error;
@@ -282,8 +256,9 @@ lisp_do_mapping_delete(struct lisp_softc *sc, struct lisp_client *client __unuse
 }
 
 static int
-lisp_do_mapping_lookup(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_mapping_lookup(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	struct lisp_ioc_mapping *wanted = argument;
 	struct rm_priotracker tracker;
 	struct lisp_mapping mapping;
@@ -301,8 +276,9 @@ lisp_do_mapping_lookup(struct lisp_softc *sc, struct lisp_client *client __unuse
 }
 
 static int
-lisp_do_mapping_flush(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_mapping_flush(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	const struct lisp_ioc_iid *iid = argument;
 	struct lisp_mapcache *fresh, *old;
 
@@ -329,8 +305,9 @@ lisp_do_mapping_flush(struct lisp_softc *sc, struct lisp_client *client __unused
 }
 
 static int
-lisp_do_pin_set(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_pin_set(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	const struct lisp_ioc_pin *pin = argument;
 	struct lisp_flow flow;
 	struct lisp_path path;
@@ -351,8 +328,9 @@ lisp_do_pin_set(struct lisp_softc *sc, struct lisp_client *client __unused, void
 }
 
 static int
-lisp_do_pin_delete(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_pin_delete(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	const struct lisp_ioc_pin *pin = argument;
 	struct lisp_flow flow;
 	int error;
@@ -368,8 +346,9 @@ lisp_do_pin_delete(struct lisp_softc *sc, struct lisp_client *client __unused, v
 }
 
 static int
-lisp_do_pin_flush(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_pin_flush(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	const struct lisp_ioc_iid *iid = argument;
 	struct lisp_pin pin;
 	uint64_t cursor = 0;
@@ -393,8 +372,9 @@ lisp_do_pin_flush(struct lisp_softc *sc, struct lisp_client *client __unused, vo
 }
 
 static int
-lisp_do_rlocs_set(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_rlocs_set(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	const struct lisp_ioc_rlocs *wanted = argument;
 	struct lisp_addr old[LISP_MAX_LOCAL_RLOCS], rlocs[LISP_ABI_LOCAL_RLOCS];
 	unsigned int nold;
@@ -429,8 +409,9 @@ lisp_do_rlocs_set(struct lisp_softc *sc, struct lisp_client *client __unused, vo
 }
 
 static int
-lisp_do_rlocs_get(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_rlocs_get(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	struct lisp_ioc_rlocs *out = argument;
 	struct rm_priotracker tracker;
 
@@ -448,8 +429,9 @@ lisp_do_rlocs_get(struct lisp_softc *sc, struct lisp_client *client __unused, vo
 
 /* Replaces one instance's EIDs; on an error the old ones are back. */
 static int
-lisp_do_eids_set(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_eids_set(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	const struct lisp_ioc_eids *wanted = argument;
 	struct lisp_tables *tables = &sc->sc_tables;
 	struct lisp_eid *fresh;
@@ -506,8 +488,9 @@ lisp_do_eids_set(struct lisp_softc *sc, struct lisp_client *client __unused, voi
 }
 
 static int
-lisp_do_eids_get(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_eids_get(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	struct lisp_ioc_eids *out = argument;
 	uint32_t iid = out->le_iid;
 
@@ -522,8 +505,9 @@ lisp_do_eids_get(struct lisp_softc *sc, struct lisp_client *client __unused, voi
 }
 
 static int
-lisp_do_path_state(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_path_state(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
 	const struct lisp_ioc_path_state *state = argument;
 	size_t overhead;
 	struct lisp_path path;
@@ -537,7 +521,7 @@ lisp_do_path_state(struct lisp_softc *sc, struct lisp_client *client __unused, v
 	LISP_WLOCK(sc);
 	error = lisp_paths_set_state(sc->sc_tables.paths, &path, state->ps_up != 0);
 	if (error == 0 && state->ps_mtu != 0)
-		(void)lisp_paths_lower_mtu(sc->sc_tables.paths, &path, (uint16_t)(state->ps_mtu + overhead), lisp_now_ms());
+		(void)lisp_paths_lower_mtu(sc->sc_tables.paths, &path, (uint16_t)(state->ps_mtu + overhead), modctl_now_ms());
 	sc->sc_generation++;
 	LISP_WUNLOCK(sc);
 	return (error);
@@ -568,7 +552,7 @@ lisp_next_pin(struct lisp_softc *sc, uint64_t *cursor, void *entry)
 	struct lisp_ioc_pin *out = entry;
 	struct lisp_pin pin;
 
-	if (lisp_pins_next(sc->sc_tables.pins, cursor, lisp_now_ms(), &pin) != 0)
+	if (lisp_pins_next(sc->sc_tables.pins, cursor, modctl_now_ms(), &pin) != 0)
 		return (false);
 	memset(out, 0, sizeof(*out));
 	out->lp_version = LISP_ABI_VERSION;
@@ -638,51 +622,51 @@ lisp_list(struct lisp_softc *sc, struct lisp_ioc_list *list, size_t size, uint32
 }
 
 static int
-lisp_do_mapping_list(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_mapping_list(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
+
 	return (lisp_list(sc, argument, sizeof(struct lisp_ioc_mapping), lisp_mapcache_count(sc->sc_tables.mapcache),
 	    lisp_next_mapping));
 }
 
 static int
-lisp_do_pin_list(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_pin_list(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
+
 	return (lisp_list(sc, argument, sizeof(struct lisp_ioc_pin),
 	    lisp_pins_count(sc->sc_tables.pins, false) + lisp_pins_count(sc->sc_tables.pins, true), lisp_next_pin));
 }
 
 static int
-lisp_do_path_list(struct lisp_softc *sc, struct lisp_client *client __unused, void *argument)
+lisp_do_path_list(void *softc, void *client __unused, void *argument)
 {
+	struct lisp_softc *sc = softc;
+
 	return (lisp_list(sc, argument, sizeof(struct lisp_ioc_path_info), lisp_paths_count(sc->sc_tables.paths),
 	    lisp_next_path));
 }
 
-/* The size of an argument is part of the command's number, so a wrong size is an unknown command. */
-static const struct lisp_command {
-	u_long	command;
-	int	(*run)(struct lisp_softc *, struct lisp_client *, void *);
-	int	flags;
-} lisp_commands[] = {
-#define	LISP_CMD_WRITE		0x01	/* needs a descriptor opened for writing, which needs the privilege */
-#define	LISP_CMD_NO_INTERFACE	0x02	/* works without an interface in this network stack */
-	{ LISPIOC_INFO, lisp_do_info, LISP_CMD_NO_INTERFACE },
-	{ LISPIOC_IID, lisp_do_iid, LISP_CMD_WRITE },
-	{ LISPIOC_MAPPING_SET, lisp_do_mapping_set, LISP_CMD_WRITE },
-	{ LISPIOC_MAPPING_DELETE, lisp_do_mapping_delete, LISP_CMD_WRITE },
-	{ LISPIOC_MAPPING_LOOKUP, lisp_do_mapping_lookup, 0 },
-	{ LISPIOC_MAPPING_LIST, lisp_do_mapping_list, 0 },
-	{ LISPIOC_MAPPING_FLUSH, lisp_do_mapping_flush, LISP_CMD_WRITE },
-	{ LISPIOC_PIN_SET, lisp_do_pin_set, LISP_CMD_WRITE },
-	{ LISPIOC_PIN_DELETE, lisp_do_pin_delete, LISP_CMD_WRITE },
-	{ LISPIOC_PIN_LIST, lisp_do_pin_list, 0 },
-	{ LISPIOC_PIN_FLUSH, lisp_do_pin_flush, LISP_CMD_WRITE },
-	{ LISPIOC_RLOCS_SET, lisp_do_rlocs_set, LISP_CMD_WRITE },
-	{ LISPIOC_RLOCS_GET, lisp_do_rlocs_get, 0 },
-	{ LISPIOC_EIDS_SET, lisp_do_eids_set, LISP_CMD_WRITE },
-	{ LISPIOC_EIDS_GET, lisp_do_eids_get, 0 },
-	{ LISPIOC_PATH_STATE, lisp_do_path_state, LISP_CMD_WRITE },
-	{ LISPIOC_PATH_LIST, lisp_do_path_list, 0 },
+static const struct modctl_command lisp_commands[] = {
+#define	LISP_NO_INTERFACE	MODCTL_OWN	/* works without an interface in this network stack */
+	MODCTL_COMMAND(LISPIOC_INFO, lisp_ioc_info, lisp_do_info, LISP_NO_INTERFACE),
+	MODCTL_COMMAND(LISPIOC_IID, lisp_ioc_iid, lisp_do_iid, MODCTL_WRITE),
+	MODCTL_COMMAND(LISPIOC_MAPPING_SET, lisp_ioc_mapping, lisp_do_mapping_set, MODCTL_WRITE),
+	MODCTL_COMMAND(LISPIOC_MAPPING_DELETE, lisp_ioc_mapping, lisp_do_mapping_delete, MODCTL_WRITE),
+	MODCTL_COMMAND(LISPIOC_MAPPING_LOOKUP, lisp_ioc_mapping, lisp_do_mapping_lookup, 0),
+	MODCTL_COMMAND(LISPIOC_MAPPING_LIST, lisp_ioc_list, lisp_do_mapping_list, 0),
+	MODCTL_COMMAND(LISPIOC_MAPPING_FLUSH, lisp_ioc_iid, lisp_do_mapping_flush, MODCTL_WRITE),
+	MODCTL_COMMAND(LISPIOC_PIN_SET, lisp_ioc_pin, lisp_do_pin_set, MODCTL_WRITE),
+	MODCTL_COMMAND(LISPIOC_PIN_DELETE, lisp_ioc_pin, lisp_do_pin_delete, MODCTL_WRITE),
+	MODCTL_COMMAND(LISPIOC_PIN_LIST, lisp_ioc_list, lisp_do_pin_list, 0),
+	MODCTL_COMMAND(LISPIOC_PIN_FLUSH, lisp_ioc_iid, lisp_do_pin_flush, MODCTL_WRITE),
+	MODCTL_COMMAND(LISPIOC_RLOCS_SET, lisp_ioc_rlocs, lisp_do_rlocs_set, MODCTL_WRITE),
+	MODCTL_COMMAND(LISPIOC_RLOCS_GET, lisp_ioc_rlocs, lisp_do_rlocs_get, 0),
+	MODCTL_COMMAND(LISPIOC_EIDS_SET, lisp_ioc_eids, lisp_do_eids_set, MODCTL_WRITE),
+	MODCTL_COMMAND(LISPIOC_EIDS_GET, lisp_ioc_eids, lisp_do_eids_get, 0),
+	MODCTL_COMMAND(LISPIOC_PATH_STATE, lisp_ioc_path_state, lisp_do_path_state, MODCTL_WRITE),
+	MODCTL_COMMAND(LISPIOC_PATH_LIST, lisp_ioc_list, lisp_do_path_list, 0),
 };
 
 /* ---------------------------------------------------------------- events */
@@ -690,13 +674,15 @@ static const struct lisp_command {
 static void
 lisp_event_post(struct lisp_softc *sc, struct lisp_event *event)
 {
+	struct modctl_client *control;
 	struct lisp_client *client;
 
 	event->ev_version = LISP_ABI_VERSION;
-	event->ev_uptime_ms = lisp_now_ms();
+	event->ev_uptime_ms = modctl_now_ms();
 	mtx_lock(&lisp_event_mtx);
-	LIST_FOREACH(client, &lisp_clients, c_next) {
-		if (client->c_vnet != sc->sc_vnet || !client->c_listening)
+	LIST_FOREACH(control, &lisp_device.md_clients, mc_next) {
+		client = (struct lisp_client *)control;
+		if (control->mc_vnet != sc->sc_vnet || !client->c_listening)
 			continue;
 		if (client->c_count == LISP_EVENT_QUEUE) {
 			client->c_lost++;
@@ -708,9 +694,7 @@ lisp_event_post(struct lisp_softc *sc, struct lisp_event *event)
 		client->c_queue[(client->c_head + client->c_count) % LISP_EVENT_QUEUE] = *event;
 		client->c_count++;
 		LISP_COUNT(sc, EVENTS);
-		KNOTE_LOCKED(&client->c_selinfo.si_note, 0);
-		selwakeup(&client->c_selinfo);
-		wakeup(client);
+		modctl_wake(control);
 	}
 	mtx_unlock(&lisp_event_mtx);
 }
@@ -719,7 +703,7 @@ static bool
 lisp_event_allowed(struct lisp_softc *sc)
 {
 	/* Without a listener nothing is made; a look without the lock is good enough for that. */
-	if (LIST_EMPTY(&lisp_clients))
+	if (LIST_EMPTY(&lisp_device.md_clients))
 		return (false);
 	if (ppsratecheck(&sc->sc_event_time, &sc->sc_event_pps, V_lisp_event_rate))
 		return (true);
@@ -732,10 +716,10 @@ lisp_event_miss(struct lisp_softc *sc, uint32_t iid, const struct lisp_addr *eid
 {
 	struct lisp_event event = { .ev_type = LISP_EVENT_MISS, .ev_iid = iid };
 	struct lisp_miss_slot *slot;
-	uint64_t now = lisp_now_ms();
+	uint64_t now = modctl_now_ms();
 	bool quiet;
 
-	if (LIST_EMPTY(&lisp_clients))
+	if (LIST_EMPTY(&lisp_device.md_clients))
 		return;
 	slot = &sc->sc_misses[lisp_hash_words(eid->words, 4, sc->sc_tables.seed ^ iid) % LISP_MISS_SLOTS];
 	mtx_lock(&sc->sc_miss_mtx);
@@ -778,18 +762,21 @@ lisp_event_mtu(struct lisp_softc *sc, const struct lisp_path *path, uint32_t mtu
 	lisp_event_post(sc, &event);
 }
 
+/* ---------------------------------------------------------------- the device */
+
 /* From the first time somebody asks for events, they are kept for it. */
-static void
-lisp_listen(struct lisp_client *client)
+static int
+lisp_listen(struct modctl_client *control)
 {
+	struct lisp_client *client = (struct lisp_client *)control;
 	struct lisp_event *queue;
+	bool listening;
 
 	mtx_lock(&lisp_event_mtx);
-	if (client->c_listening) {
-		mtx_unlock(&lisp_event_mtx);
-		return;
-	}
+	listening = client->c_listening;
 	mtx_unlock(&lisp_event_mtx);
+	if (listening)
+		return (0);
 	queue = mallocarray(LISP_EVENT_QUEUE, sizeof(*queue), M_LISP, M_WAITOK | M_ZERO);
 	mtx_lock(&lisp_event_mtx);
 	if (!client->c_listening) {
@@ -799,228 +786,75 @@ lisp_listen(struct lisp_client *client)
 	}
 	mtx_unlock(&lisp_event_mtx);
 	free(queue, M_LISP);
-}
-
-/* ---------------------------------------------------------------- the device's methods */
-
-static void
-lisp_client_free(void *argument)
-{
-	struct lisp_client *client = argument;
-
-	mtx_lock(&lisp_event_mtx);
-	LIST_REMOVE(client, c_next);
-	knlist_clear(&client->c_selinfo.si_note, 1);
-	mtx_unlock(&lisp_event_mtx);
-	seldrain(&client->c_selinfo);
-	knlist_destroy(&client->c_selinfo.si_note);
-	free(client->c_queue, M_LISP);
-	free(client, M_LISP);
-}
-
-static int
-lisp_dev_open(struct cdev *dev __unused, int oflags, int devtype __unused, struct thread *td)
-{
-	struct lisp_client *client;
-	int error;
-
-	if ((oflags & FWRITE) != 0) {
-		error = priv_check(td, PRIV_NET_ROUTE);
-		if (error != 0)
-			return (error);
-	}
-	client = malloc(sizeof(*client), M_LISP, M_WAITOK | M_ZERO);
-	client->c_vnet = TD_TO_VNET(td);
-	client->c_prison = td->td_ucred->cr_prison->pr_id;
-	client->c_writable = (oflags & FWRITE) != 0;
-	knlist_init_mtx(&client->c_selinfo.si_note, &lisp_event_mtx);
-	mtx_lock(&lisp_event_mtx);
-	LIST_INSERT_HEAD(&lisp_clients, client, c_next);
-	mtx_unlock(&lisp_event_mtx);
-	error = devfs_set_cdevpriv(client, lisp_client_free);
-	if (error != 0)
-		lisp_client_free(client);
-	return (error);
-}
-
-/* The descriptor's client, if the caller lives in the network stack it was opened in. */
-static int
-lisp_client_get(struct thread *td, struct lisp_client **client)
-{
-	int error = devfs_get_cdevpriv((void **)client);
-
-	if (error == 0 && ((*client)->c_vnet != TD_TO_VNET(td) || (*client)->c_prison != td->td_ucred->cr_prison->pr_id))
-		error = EXDEV;
-	return (error);
-}
-
-static int
-lisp_dev_ioctl(struct cdev *dev __unused, u_long command, caddr_t data, int fflag __unused, struct thread *td)
-{
-	const struct lisp_command *row = NULL;
-	struct lisp_client *client;
-	uint32_t version;
-	int error;
-
-	switch (command) {
-	case FIONBIO:
-	case FIOASYNC:
-		return (0);
-	}
-	error = lisp_client_get(td, &client);
-	if (error != 0)
-		return (error);
-	for (u_int i = 0; i < nitems(lisp_commands) && row == NULL; i++)
-		if (lisp_commands[i].command == command)
-			row = &lisp_commands[i];
-	if (row == NULL)
-		return (ENOTTY);
-	if ((row->flags & LISP_CMD_WRITE) != 0 && !client->c_writable)
-		return (EPERM);
-	memcpy(&version, data, sizeof(version));
-	if (version != LISP_ABI_VERSION)
-		return (EPROTONOSUPPORT);
-	CURVNET_SET(TD_TO_VNET(td));
-	sx_xlock(&lisp_config_sx);
-	if (V_lisp_softc == NULL && (row->flags & LISP_CMD_NO_INTERFACE) == 0)
-		error = ENXIO;
-	else
-		error = row->run(V_lisp_softc, client, data);
-	sx_xunlock(&lisp_config_sx);
-	CURVNET_RESTORE();
-	return (error);
-}
-
-static int
-lisp_dev_read(struct cdev *dev __unused, struct uio *uio, int ioflag)
-{
-	struct lisp_client *client;
-	struct lisp_event event;
-	int error;
-	bool any = false;
-
-	error = lisp_client_get(curthread, &client);
-	if (error != 0)
-		return (error);
-	if (uio->uio_resid < (ssize_t)sizeof(event))
-		return (EINVAL);
-	lisp_listen(client);
-	mtx_lock(&lisp_event_mtx);
-	for (;;) {
-		while (client->c_count == 0 && error == 0 && !any) {
-			if ((ioflag & O_NONBLOCK) != 0)
-				error = EAGAIN;
-			else
-				error = mtx_sleep(client, &lisp_event_mtx, PCATCH, "lispev", 0);
-		}
-		if (error != 0 || client->c_count == 0 || uio->uio_resid < (ssize_t)sizeof(event))
-			break;
-		event = client->c_queue[client->c_head];
-		client->c_head = (client->c_head + 1) % LISP_EVENT_QUEUE;
-		client->c_count--;
-		mtx_unlock(&lisp_event_mtx);
-		error = uiomove(&event, sizeof(event), uio);
-		any = true;
-		mtx_lock(&lisp_event_mtx);
-		if (error != 0)
-			break;
-	}
-	mtx_unlock(&lisp_event_mtx);
-	return (error);
-}
-
-static int
-lisp_dev_poll(struct cdev *dev __unused, int events, struct thread *td)
-{
-	struct lisp_client *client;
-	int ready = 0;
-
-	if (lisp_client_get(td, &client) != 0)
-		return (POLLNVAL);
-	if ((events & (POLLIN | POLLRDNORM)) == 0)
-		return (0);
-	lisp_listen(client);
-	mtx_lock(&lisp_event_mtx);
-	if (client->c_count > 0)
-		ready = events & (POLLIN | POLLRDNORM);
-	else
-		selrecord(td, &client->c_selinfo);
-	mtx_unlock(&lisp_event_mtx);
-	return (ready);
-}
-
-static void
-lisp_filter_detach(struct knote *kn)
-{
-	struct lisp_client *client = kn->kn_hook;
-
-	knlist_remove(&client->c_selinfo.si_note, kn, 0);
-}
-
-static int
-lisp_filter_event(struct knote *kn, long hint __unused)
-{
-	struct lisp_client *client = kn->kn_hook;
-
-	mtx_assert(&lisp_event_mtx, MA_OWNED);
-	kn->kn_data = (int64_t)client->c_count * (int64_t)sizeof(struct lisp_event);
-	return (client->c_count > 0);
-}
-
-static struct filterops lisp_filterops = {
-	.f_isfd = 1,
-	.f_detach = lisp_filter_detach,
-	.f_event = lisp_filter_event,
-};
-
-static int
-lisp_dev_kqfilter(struct cdev *dev __unused, struct knote *kn)
-{
-	struct lisp_client *client;
-	int error;
-
-	error = lisp_client_get(curthread, &client);
-	if (error != 0)
-		return (error);
-	if (kn->kn_filter != EVFILT_READ)
-		return (EINVAL);
-	lisp_listen(client);
-	kn->kn_fop = &lisp_filterops;
-	kn->kn_hook = client;
-	knlist_add(&client->c_selinfo.si_note, kn, 0);
 	return (0);
 }
 
-static struct cdevsw lisp_cdevsw = {
-	.d_version = D_VERSION,
-	.d_name = LISP_DEVICE,
-	.d_open = lisp_dev_open,
-	.d_ioctl = lisp_dev_ioctl,
-	.d_read = lisp_dev_read,
-	.d_poll = lisp_dev_poll,
-	.d_kqfilter = lisp_dev_kqfilter,
+static u_int
+lisp_waiting(struct modctl_client *control)
+{
+	return (((struct lisp_client *)control)->c_count);
+}
+
+static void
+lisp_take(struct modctl_client *control, void *event)
+{
+	struct lisp_client *client = (struct lisp_client *)control;
+
+	memcpy(event, &client->c_queue[client->c_head], sizeof(*client->c_queue));
+	client->c_head = (client->c_head + 1) % LISP_EVENT_QUEUE;
+	client->c_count--;
+}
+
+static void
+lisp_close(struct modctl_client *control)
+{
+	struct lisp_client *client = (struct lisp_client *)control;
+	struct lisp_event *queue;
+
+	mtx_lock(&lisp_event_mtx);
+	queue = client->c_queue;
+	client->c_queue = NULL;
+	client->c_listening = false;
+	client->c_count = 0;
+	mtx_unlock(&lisp_event_mtx);
+	free(queue, M_LISP);
+}
+
+static int
+lisp_enter(struct modctl_client *control __unused, const struct modctl_command *row, void **softc)
+{
+	*softc = V_lisp_softc;
+	return (V_lisp_softc == NULL && (row->cmd_flags & LISP_NO_INTERFACE) == 0 ? ENXIO : 0);
+}
+
+static struct modctl_device lisp_device = {
+	.md_name = LISP_DEVICE,
+	.md_version = LISP_ABI_VERSION,
+	.md_privilege = PRIV_NET_ROUTE,
+	.md_commands = lisp_commands,
+	.md_ncommands = nitems(lisp_commands),
+	.md_client_size = sizeof(struct lisp_client),
+	.md_event_size = sizeof(struct lisp_event),
+	.md_type = M_LISP,
+	.md_sx = &lisp_config_sx,
+	.md_mtx = &lisp_event_mtx,
+	.md_close = lisp_close,
+	.md_enter = lisp_enter,
+	.md_listen = lisp_listen,
+	.md_waiting = lisp_waiting,
+	.md_take = lisp_take,
 };
 
 int
 lisp_device_attach(void)
 {
-	struct make_dev_args args;
-
-	make_dev_args_init(&args);
-	args.mda_flags = MAKEDEV_CHECKNAME | MAKEDEV_WAITOK;
-	args.mda_devsw = &lisp_cdevsw;
-	args.mda_uid = UID_ROOT;
-	args.mda_gid = GID_WHEEL;
-	args.mda_mode = 0640;
-	return (make_dev_s(&args, &lisp_cdev, LISP_DEVICE));
+	return (modctl_attach(&lisp_device));
 }
 
 void
 lisp_device_detach(void)
 {
-	if (lisp_cdev != NULL)
-		destroy_dev(lisp_cdev);
-	lisp_cdev = NULL;
+	modctl_detach(&lisp_device);
 }
 
 bool
@@ -1029,7 +863,7 @@ lisp_device_busy(void)
 	bool busy;
 
 	mtx_lock(&lisp_event_mtx);
-	busy = !LIST_EMPTY(&lisp_clients);
+	busy = !LIST_EMPTY(&lisp_device.md_clients);
 	mtx_unlock(&lisp_event_mtx);
 	return (busy);
 }

@@ -77,7 +77,7 @@ static void
 lisp_learn(struct lisp_softc *sc, const struct lisp_decap_plan *plan)
 {
 	struct lisp_flow back = lisp_flow_reverse(&plan->inner.flow);
-	uint64_t now = lisp_now_ms();
+	uint64_t now = modctl_now_ms();
 	uint32_t number;
 	int error = EALREADY;
 
@@ -177,9 +177,9 @@ lisp_udp_input(struct mbuf *m, int offset, struct inpcb *inp __unused, const str
 	data = lisp_look(m, sizeof(room), room, &look);
 
 	LISP_RLOCK(sc, &tracker);
-	lisp_decap_decide(&sc->sc_tables, &outer, data, length, look, lisp_now_ms(), &plan);
+	lisp_decap_decide(&sc->sc_tables, &outer, data, length, look, modctl_now_ms(), &plan);
 	if (plan.verdict == LISP_FORWARD)
-		lisp_paths_received(sc->sc_tables.paths, plan.path_number, 1, plan.inner.length, lisp_now_ms());
+		lisp_paths_received(sc->sc_tables.paths, plan.path_number, 1, plan.inner.length, modctl_now_ms());
 	LISP_RUNLOCK(sc, &tracker);
 
 	if (plan.verdict == LISP_FORWARD) {
@@ -218,7 +218,7 @@ lisp_path_mtu(struct lisp_softc *sc, const struct lisp_icmp_report *report)
 			mtu = lisp_icmp_plateau(mtu != 0 ? (uint16_t)mtu : sc->sc_tables.underlay_mtu);
 		}
 		mtu = MAX(mtu, LISP_PATH_MTU_LEAST);
-		lowered = lisp_paths_lower_mtu(sc->sc_tables.paths, &report->path, (uint16_t)mtu, lisp_now_ms());
+		lowered = lisp_paths_lower_mtu(sc->sc_tables.paths, &report->path, (uint16_t)mtu, modctl_now_ms());
 		if (lowered)
 			mtu = lisp_paths_mtu(sc->sc_tables.paths, number);
 	}
@@ -256,32 +256,6 @@ lisp_icmp_hook(struct mbuf **mp, if_t ifp __unused, int flags __unused, void *co
 	if (report.kind == LISP_ICMP_TOO_BIG)
 		lisp_path_mtu(sc, &report);
 	return (PFIL_PASS);
-}
-
-static pfil_hook_t
-lisp_add_hook(struct lisp_softc *sc, pfil_head_t head, enum pfil_types type, const char *name)
-{
-	struct pfil_hook_args hook = {
-		.pa_version = PFIL_VERSION,
-		.pa_flags = PFIL_IN,
-		.pa_type = type,
-		.pa_mbuf_chk = lisp_icmp_hook,
-		.pa_ruleset = sc,
-		.pa_modname = "lisp",
-		.pa_rulname = name,
-	};
-	struct pfil_link_args link = {
-		.pa_version = PFIL_VERSION,
-		.pa_flags = PFIL_IN | PFIL_HEADPTR | PFIL_HOOKPTR,
-		.pa_head = head,
-	};
-
-	link.pa_hook = pfil_add_hook(&hook);
-	if (pfil_link(&link) != 0) {
-		pfil_remove_hook(link.pa_hook);
-		return (NULL);
-	}
-	return (link.pa_hook);
 }
 
 /* ---------------------------------------------------------------- sockets */
@@ -347,7 +321,7 @@ lisp_input_attach(struct lisp_softc *sc)
 
 	error = lisp_open_socket(sc, PF_INET, (struct sockaddr *)&sin, &sc->sc_so4);
 	if (error == 0) {
-		sc->sc_hook4 = lisp_add_hook(sc, V_inet_pfil_head, PFIL_TYPE_IP4, "default");
+		sc->sc_hook4 = modctl_hook("lisp", "default", V_inet_pfil_head, PFIL_TYPE_IP4, lisp_icmp_hook, sc, false);
 		if (sc->sc_hook4 == NULL)
 			error = ENOMEM;
 	}
@@ -362,7 +336,8 @@ lisp_input_attach(struct lisp_softc *sc)
 	if (error == 0)
 		error = lisp_open_socket(sc, PF_INET6, (struct sockaddr *)&sin6, &sc->sc_so6);
 	if (error == 0) {
-		sc->sc_hook6 = lisp_add_hook(sc, V_inet6_pfil_head, PFIL_TYPE_IP6, "default6");
+		sc->sc_hook6 = modctl_hook("lisp", "default6", V_inet6_pfil_head, PFIL_TYPE_IP6, lisp_icmp_hook, sc,
+		    false);
 		if (sc->sc_hook6 == NULL)
 			error = ENOMEM;
 	}

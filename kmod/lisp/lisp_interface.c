@@ -175,7 +175,7 @@ lisp_lower_to_next_hop(struct lisp_softc *sc, const struct lisp_path *path, u_in
 		return;
 	mtu = (uint16_t)MIN(nh->nh_mtu, IP_MAXPACKET);
 	LISP_WLOCK(sc);
-	lowered = lisp_paths_lower_mtu(sc->sc_tables.paths, path, mtu, lisp_now_ms());
+	lowered = lisp_paths_lower_mtu(sc->sc_tables.paths, path, mtu, modctl_now_ms());
 	LISP_WUNLOCK(sc);
 	if (lowered) {
 		LISP_COUNT(sc, PATH_MTU);
@@ -258,7 +258,7 @@ lisp_encapsulate(struct lisp_softc *sc, struct mbuf *m)
 	fib = sc->sc_fib;
 
 	LISP_RLOCK(sc, &tracker);
-	lisp_encap_packet(&sc->sc_tables, sc->sc_iid, data, length, look, lisp_now_ms(), &inner, &plan);
+	lisp_encap_packet(&sc->sc_tables, sc->sc_iid, data, length, look, modctl_now_ms(), &inner, &plan);
 	if (plan.verdict == LISP_FORWARD) {
 		lisp_paths_sent(sc->sc_tables.paths, plan.path_number, 1, inner.length);
 		if (sc->sc_have_fibs)
@@ -408,7 +408,7 @@ static void
 lisp_age(void *argument)
 {
 	struct lisp_softc *sc = argument;
-	uint64_t now = lisp_now_ms();
+	uint64_t now = modctl_now_ms();
 	uint32_t aged;
 
 	CURVNET_SET(sc->sc_vnet);

@@ -15,14 +15,9 @@ lisp_load(void)
 {
 	int error;
 
-	/*
-	 * Structures of the network stack change between major releases, and this module knows those it was built with. The
-	 * linker refuses older kernels, this refuses another major release whatever the linker thinks.
-	 */
-	if (osreldate / 100000 != __FreeBSD_version / 100000) {
-		printf("lisp: built for FreeBSD %d, this kernel is %d\n", __FreeBSD_version, osreldate);
-		return (ENOEXEC);
-	}
+	error = modctl_check_kernel("lisp");
+	if (error != 0)
+		return (error);
 	error = lisp_sysctl_attach();
 	if (error != 0)
 		return (error);

@@ -35,23 +35,15 @@ SYSCTL_UINT(_net_inet_lisp, OID_AUTO, max_gleaned, CTLFLAG_RWTUN, &lisp_max_glea
 SYSCTL_UINT(_net_inet_lisp, OID_AUTO, max_paths, CTLFLAG_RWTUN, &lisp_max_paths, 0,
     "Most paths of an interface created from now on");
 
-/* Switches and limits are per network stack; arg2 holds the bounds: the smallest value in its low half. */
-#define	LISP_BOUNDS(least, most)	((intmax_t)(((uint64_t)(most) << 32) | (uint32_t)(least)))
-
+/* Switches and limits are per network stack. */
 static int
 lisp_sysctl_switch(SYSCTL_HANDLER_ARGS)
 {
-	int least = (int)(uint32_t)arg2, most = (int)((uint64_t)arg2 >> 32);
-	int value = *(int *)arg1;
-	int error;
+	int error = modctl_switch(oidp, arg1, arg2, req);
 
-	error = sysctl_handle_int(oidp, &value, 0, req);
 	if (error != 0 || req->newptr == NULL)
 		return (error);
-	if (value < least || value > most)
-		return (EINVAL);
 	sx_xlock(&lisp_config_sx);
-	*(int *)arg1 = value;
 	if (V_lisp_softc != NULL)
 		lisp_apply_switches(V_lisp_softc);
 	sx_xunlock(&lisp_config_sx);
@@ -60,7 +52,7 @@ lisp_sysctl_switch(SYSCTL_HANDLER_ARGS)
 
 #define	LISP_SWITCH(name, least, most, text)								\
 	SYSCTL_PROC(_net_inet_lisp, OID_AUTO, name, CTLTYPE_INT | CTLFLAG_RW | CTLFLAG_VNET | CTLFLAG_MPSAFE,	\
-	    &VNET_NAME(lisp_##name), LISP_BOUNDS(least, most), lisp_sysctl_switch, "I", text)
+	    &VNET_NAME(lisp_##name), MODCTL_BOUNDS(least, most), lisp_sysctl_switch, "I", text)
 
 LISP_SWITCH(source_check, 0, 1, "Decapsulate only from an RLOC of the inner source's mapping");
 LISP_SWITCH(glean, 0, 1, "Learn the path of return traffic from decapsulated packets");

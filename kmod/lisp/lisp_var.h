@@ -37,6 +37,8 @@
 #include <net/pfil.h>
 #include <net/vnet.h>
 
+#include "modctl.h"
+
 #include "lisp_decap.h"
 #include "lisp_encap.h"
 #include "lisp_icmp.h"
@@ -144,12 +146,6 @@ VNET_DECLARE(int, lisp_icmp_rate);
 extern struct sx lisp_config_sx;
 /* Limits of tables made from now on; by loader tunable or sysctl. */
 extern u_int lisp_max_mappings, lisp_max_pins, lisp_max_gleaned, lisp_max_paths;
-
-static inline uint64_t
-lisp_now_ms(void)
-{
-	return ((uint64_t)(getsbinuptime() / SBT_1MS));
-}
 
 /*
  * The octets from the beginning of a packet that the core wants to look at: in place when they are contiguous, else a copy.

@@ -116,7 +116,7 @@ tproxy_capture(struct tproxy_softc *sc, const struct tproxy_key *key, struct mbu
 	}
 	held->h_key = *key;
 	held->h_id = ++sc->sc_last_id;
-	held->h_deadline_ms = tproxy_now_ms() + (uint64_t)V_tproxy_hold_ms;
+	held->h_deadline_ms = modctl_now_ms() + (uint64_t)V_tproxy_hold_ms;
 	strlcpy(held->h_ifname, if_name(ifp), sizeof(held->h_ifname));
 	/* The interface may go while the packet waits. */
 	m_rcvif_serialize(m);
@@ -126,7 +126,7 @@ tproxy_capture(struct tproxy_softc *sc, const struct tproxy_key *key, struct mbu
 	TAILQ_INSERT_TAIL(&sc->sc_unread, held, h_unread);
 	sc->sc_nheld++;
 	sc->sc_nunread++;
-	tproxy_device_wake(sc->sc_capturer);
+	modctl_wake(&sc->sc_capturer->c_modctl);
 	mtx_unlock(&tproxy_mtx);
 	TPROXY_COUNT(captured);
 	return (true);

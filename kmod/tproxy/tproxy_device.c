@@ -1,43 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/*
- * /dev/tproxy: control by ioctl(2), events by read(2), poll(2) and kqueue(2). The ABI is tproxy_ioctl.h.
- *
- * Arguments are checked in three steps: the size is part of the command and the kernel copies that much; the version is
- * checked for all of them; the values by the command's own function before anything changes.
- */
+/* /dev/tproxy: the commands and events of tproxy_ioctl.h. Descriptors are modctl's business. */
 #include "tproxy_var.h"
 
-#include <sys/conf.h>
-#include <sys/event.h>
-#include <sys/fcntl.h>
-#include <sys/filio.h>
-#include <sys/jail.h>
-#include <sys/kernel.h>
-#include <sys/poll.h>
 #include <sys/priv.h>
-#include <sys/proc.h>
-#include <sys/ucred.h>
-#include <sys/uio.h>
 
 #define	TPROXY_LIST_PIECE	64		/* entries taken out of the registry at a time */
 
-static LIST_HEAD(, tproxy_client) tproxy_clients = LIST_HEAD_INITIALIZER(tproxy_clients);	/* under tproxy_sx */
-static struct cdev *tproxy_cdev;
-static bool tproxy_leaving;		/* the device goes; under tproxy_mtx */
+static struct modctl_device tproxy_device;
 
 /* ---------------------------------------------------------------- ABI to kernel and back */
-
-static bool
-tproxy_zeroed(const void *octets, size_t length)
-{
-	const uint8_t *p = octets;
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < length; i++)
-		any |= p[i];
-	return (any == 0);
-}
 
 /* A TCP endpoint: a unicast address that routers forward, and a port. */
 static bool
@@ -50,7 +22,7 @@ tproxy_take_endpoint(const struct tproxy_ioc_addr *from, sa_family_t *family)
 
 		memcpy(&address, from->ta_octets, sizeof(address));
 		*family = AF_INET;
-		return (tproxy_zeroed(from->ta_octets + 4, 12) && address.s_addr != INADDR_ANY &&
+		return (modctl_zeroed(from->ta_octets + 4, 12) && address.s_addr != INADDR_ANY &&
 		    address.s_addr != INADDR_BROADCAST && !IN_MULTICAST(ntohl(address.s_addr)));
 	}
 	if (from->ta_family == TPROXY_ABI_IPV6) {
@@ -113,8 +85,9 @@ tproxy_rule_valid(const struct tproxy_ioc_rule *rule)
 /* ---------------------------------------------------------------- commands */
 
 static int
-tproxy_do_stats(struct tproxy_softc *sc, struct tproxy_client *client, void *argument)
+tproxy_do_stats(void *softc, void *client, void *argument)
 {
+	struct tproxy_softc *sc = softc;
 	struct tproxy_ioc_stats *stats = argument;
 
 	memset(stats, 0, sizeof(*stats));
@@ -133,8 +106,9 @@ tproxy_do_stats(struct tproxy_softc *sc, struct tproxy_client *client, void *arg
 }
 
 static int
-tproxy_do_register(struct tproxy_softc *sc, struct tproxy_client *client, void *argument)
+tproxy_do_register(void *softc, void *client, void *argument)
 {
+	struct tproxy_softc *sc = softc;
 	const struct tproxy_ioc_register *wanted = argument;
 	const struct tproxy_ioc_addr *listener = &wanted->tr_listener;
 	struct tproxy_flow *flow;
@@ -165,8 +139,9 @@ tproxy_do_register(struct tproxy_softc *sc, struct tproxy_client *client, void *
 }
 
 static int
-tproxy_do_unregister(struct tproxy_softc *sc, struct tproxy_client *client, void *argument)
+tproxy_do_unregister(void *softc, void *client, void *argument)
 {
+	struct tproxy_softc *sc = softc;
 	const struct tproxy_ioc_register *wanted = argument;
 	struct tproxy_key key;
 
@@ -178,7 +153,7 @@ tproxy_do_unregister(struct tproxy_softc *sc, struct tproxy_client *client, void
 static void
 tproxy_give_entry(const struct tproxy_flow *flow, const struct tproxy_client *client, struct tproxy_ioc_entry *entry)
 {
-	uint64_t now = tproxy_now_ms();
+	uint64_t now = modctl_now_ms();
 	uint32_t state = flow->f_state;
 
 	memset(entry, 0, sizeof(*entry));
@@ -201,8 +176,9 @@ tproxy_give_entry(const struct tproxy_flow *flow, const struct tproxy_client *cl
 
 /* The cursor: the bucket in its upper half, entries of it that are through in the lower one. */
 static int
-tproxy_do_list(struct tproxy_softc *sc, struct tproxy_client *client, void *argument)
+tproxy_do_list(void *softc, void *client, void *argument)
 {
+	struct tproxy_softc *sc = softc;
 	struct tproxy_ioc_list *list = argument;
 	struct tproxy_ioc_entry *piece;
 	struct tproxy_flow *flow;
@@ -255,8 +231,9 @@ tproxy_do_list(struct tproxy_softc *sc, struct tproxy_client *client, void *argu
 }
 
 static int
-tproxy_do_capture(struct tproxy_softc *sc, struct tproxy_client *client, void *argument)
+tproxy_do_capture(void *softc, void *client, void *argument)
 {
+	struct tproxy_softc *sc = softc;
 	const struct tproxy_ioc_capture *wanted = argument;
 	int error = 0;
 
@@ -265,7 +242,7 @@ tproxy_do_capture(struct tproxy_softc *sc, struct tproxy_client *client, void *a
 	for (u_int i = 0; i < TPROXY_ABI_RULES; i++) {
 		const struct tproxy_ioc_rule *rule = &wanted->ca_rules[i];
 
-		if (i < wanted->ca_count ? !tproxy_rule_valid(rule) : !tproxy_zeroed(rule, sizeof(*rule)))
+		if (i < wanted->ca_count ? !tproxy_rule_valid(rule) : !modctl_zeroed(rule, sizeof(*rule)))
 			return (EINVAL);
 	}
 	if (wanted->ca_count == 0) {
@@ -285,31 +262,24 @@ tproxy_do_capture(struct tproxy_softc *sc, struct tproxy_client *client, void *a
 }
 
 static int
-tproxy_do_release(struct tproxy_softc *sc, struct tproxy_client *client, void *argument)
+tproxy_do_release(void *softc, void *client, void *argument)
 {
+	struct tproxy_softc *sc = softc;
 	const struct tproxy_ioc_release *release = argument;
 
 	return (tproxy_capture_release(sc, client, release->re_id, release->re_action));
 }
 
-/* The size of an argument is part of the command's number, so a wrong size is an unknown command. */
-static const struct tproxy_command {
-	u_long	command;
-	size_t	size;
-	int	(*run)(struct tproxy_softc *, struct tproxy_client *, void *);
-	int	flags;
-} tproxy_commands[] = {
-#define	TPROXY_CMD_WRITE	0x01	/* needs a descriptor opened for writing, which needs the privilege */
-#define	TPROXY_CMD(command, argument, run, flags)	{ command, sizeof(struct argument), run, flags }
-	TPROXY_CMD(TPROXYIOC_STATS, tproxy_ioc_stats, tproxy_do_stats, 0),
-	TPROXY_CMD(TPROXYIOC_REGISTER, tproxy_ioc_register, tproxy_do_register, TPROXY_CMD_WRITE),
-	TPROXY_CMD(TPROXYIOC_UNREGISTER, tproxy_ioc_register, tproxy_do_unregister, TPROXY_CMD_WRITE),
-	TPROXY_CMD(TPROXYIOC_LIST, tproxy_ioc_list, tproxy_do_list, 0),
-	TPROXY_CMD(TPROXYIOC_CAPTURE, tproxy_ioc_capture, tproxy_do_capture, TPROXY_CMD_WRITE),
-	TPROXY_CMD(TPROXYIOC_RELEASE, tproxy_ioc_release, tproxy_do_release, TPROXY_CMD_WRITE),
+static const struct modctl_command tproxy_commands[] = {
+	MODCTL_COMMAND(TPROXYIOC_STATS, tproxy_ioc_stats, tproxy_do_stats, 0),
+	MODCTL_COMMAND(TPROXYIOC_REGISTER, tproxy_ioc_register, tproxy_do_register, MODCTL_WRITE),
+	MODCTL_COMMAND(TPROXYIOC_UNREGISTER, tproxy_ioc_register, tproxy_do_unregister, MODCTL_WRITE),
+	MODCTL_COMMAND(TPROXYIOC_LIST, tproxy_ioc_list, tproxy_do_list, 0),
+	MODCTL_COMMAND(TPROXYIOC_CAPTURE, tproxy_ioc_capture, tproxy_do_capture, MODCTL_WRITE),
+	MODCTL_COMMAND(TPROXYIOC_RELEASE, tproxy_ioc_release, tproxy_do_release, MODCTL_WRITE),
 };
 
-/* ---------------------------------------------------------------- the device's methods */
+/* ---------------------------------------------------------------- descriptors */
 
 /* Lets go of everything a descriptor holds; its flows and SYNs first, then the hooks if it was the last one. */
 static void
@@ -332,33 +302,43 @@ tproxy_client_let_go(struct tproxy_client *client)
 	CURVNET_RESTORE();
 }
 
-static void
-tproxy_client_free(void *argument)
+static int
+tproxy_open(struct modctl_client *control)
 {
-	struct tproxy_client *client = argument;
+	struct tproxy_client *client = (struct tproxy_client *)control;
 
-	sx_xlock(&tproxy_sx);
-	LIST_REMOVE(client, c_next);
-	tproxy_client_let_go(client);
-	sx_xunlock(&tproxy_sx);
-	knlist_clear(&client->c_selinfo.si_note, 0);
-	seldrain(&client->c_selinfo);
-	knlist_destroy(&client->c_selinfo.si_note);
-	free(client, M_TPROXY);
+	LIST_INIT(&client->c_flows);
+	if (!control->mc_writable)
+		return (0);
+	client->c_softc = V_tproxy_softc != NULL ? V_tproxy_softc : tproxy_attach();
+	if (client->c_softc == NULL)
+		return (ENOMEM);
+	client->c_softc->sc_writers++;
+	return (0);
+}
+
+static void
+tproxy_close(struct modctl_client *control)
+{
+	tproxy_client_let_go((struct tproxy_client *)control);
 }
 
 /* The current network stack is about to go, or the module is. */
 void
 tproxy_vnet_gone(struct tproxy_softc *sc)
 {
+	struct modctl_client *control;
 	struct tproxy_client *client;
 
 	sx_assert(&tproxy_sx, SA_XLOCKED);
-	LIST_FOREACH(client, &tproxy_clients, c_next)
+	LIST_FOREACH(control, &tproxy_device.md_clients, mc_next) {
+		client = (struct tproxy_client *)control;
 		if (client->c_softc == sc && sc->sc_writers > 1)
 			tproxy_client_let_go(client);
+	}
 	/* The last one frees it. */
-	LIST_FOREACH(client, &tproxy_clients, c_next) {
+	LIST_FOREACH(control, &tproxy_device.md_clients, mc_next) {
+		client = (struct tproxy_client *)control;
 		if (client->c_softc == sc) {
 			tproxy_client_let_go(client);
 			break;
@@ -367,262 +347,86 @@ tproxy_vnet_gone(struct tproxy_softc *sc)
 }
 
 static int
-tproxy_dev_open(struct cdev *dev __unused, int oflags, int devtype __unused, struct thread *td)
+tproxy_enter(struct modctl_client *control, const struct modctl_command *row, void **softc)
 {
-	struct tproxy_client *client;
-	int error = 0;
+	const struct tproxy_client *client = (const struct tproxy_client *)control;
 
-	if ((oflags & FWRITE) != 0) {
-		error = priv_check(td, PRIV_NETINET_DIVERT);
-		if (error != 0)
-			return (error);
-	}
-	client = malloc(sizeof(*client), M_TPROXY, M_WAITOK | M_ZERO);
-	client->c_vnet = TD_TO_VNET(td);
-	client->c_prison = td->td_ucred->cr_prison->pr_id;
-	client->c_writable = (oflags & FWRITE) != 0;
-	LIST_INIT(&client->c_flows);
-	knlist_init_mtx(&client->c_selinfo.si_note, &tproxy_mtx);
-	sx_xlock(&tproxy_sx);
-	LIST_INSERT_HEAD(&tproxy_clients, client, c_next);
-	if (client->c_writable) {
-		CURVNET_SET(TD_TO_VNET(td));
-		client->c_softc = V_tproxy_softc != NULL ? V_tproxy_softc : tproxy_attach();
-		if (client->c_softc != NULL)
-			client->c_softc->sc_writers++;
-		else
-			error = ENOMEM;
-		CURVNET_RESTORE();
-	}
-	sx_xunlock(&tproxy_sx);
-	if (error == 0)
-		error = devfs_set_cdevpriv(client, tproxy_client_free);
-	if (error != 0)
-		tproxy_client_free(client);
-	return (error);
+	*softc = V_tproxy_softc;
+	return ((row->cmd_flags & MODCTL_WRITE) != 0 && client->c_softc == NULL ? ENXIO : 0);
 }
 
-/* The descriptor's client, if the caller lives in the network stack it was opened in. */
-static int
-tproxy_client_get(struct thread *td, struct tproxy_client **client)
-{
-	int error = devfs_get_cdevpriv((void **)client);
-
-	if (error == 0 && ((*client)->c_vnet != TD_TO_VNET(td) || (*client)->c_prison != td->td_ucred->cr_prison->pr_id))
-		error = EXDEV;
-	return (error);
-}
+/* ---------------------------------------------------------------- events */
 
 static int
-tproxy_dev_ioctl(struct cdev *dev __unused, u_long command, caddr_t data, int fflag __unused, struct thread *td)
+tproxy_listen(struct modctl_client *control)
 {
-	const struct tproxy_command *row = NULL;
-	struct tproxy_client *client;
-	uint32_t version;
-	int error;
-
-	switch (command) {
-	case FIONBIO:
-	case FIOASYNC:
-		return (0);
-	}
-	error = tproxy_client_get(td, &client);
-	if (error != 0)
-		return (error);
-	for (u_int i = 0; i < nitems(tproxy_commands) && row == NULL; i++)
-		if (tproxy_commands[i].command == command && tproxy_commands[i].size == IOCPARM_LEN(command))
-			row = &tproxy_commands[i];
-	if (row == NULL)
-		return (ENOTTY);
-	if ((row->flags & TPROXY_CMD_WRITE) != 0 && !client->c_writable)
-		return (EPERM);
-	memcpy(&version, data, sizeof(version));
-	if (version != TPROXY_ABI_VERSION)
-		return (EPROTONOSUPPORT);
-	CURVNET_SET(TD_TO_VNET(td));
-	sx_xlock(&tproxy_sx);
-	if ((row->flags & TPROXY_CMD_WRITE) != 0 && client->c_softc == NULL)
-		error = ENXIO;
-	else
-		error = row->run(V_tproxy_softc, client, data);
-	sx_xunlock(&tproxy_sx);
-	CURVNET_RESTORE();
-	return (error);
+	return (control->mc_writable ? 0 : EPERM);
 }
 
-/* SYNs wait for the descriptor that captures. Others never have anything to read. */
-static bool
-tproxy_ready(struct tproxy_client *client)
+/* SYNs wait for the descriptor that captures. */
+static u_int
+tproxy_waiting(struct modctl_client *control)
 {
+	struct tproxy_client *client = (struct tproxy_client *)control;
 	struct tproxy_softc *sc = client->c_softc;
 
 	mtx_assert(&tproxy_mtx, MA_OWNED);
-	return (sc != NULL && sc->sc_capturer == client && sc->sc_nunread > 0);
-}
-
-void
-tproxy_device_wake(struct tproxy_client *client)
-{
-	mtx_assert(&tproxy_mtx, MA_OWNED);
-	KNOTE_LOCKED(&client->c_selinfo.si_note, 0);
-	selwakeup(&client->c_selinfo);
-	wakeup(client);
-}
-
-static int
-tproxy_dev_read(struct cdev *dev __unused, struct uio *uio, int ioflag)
-{
-	struct tproxy_client *client;
-	struct tproxy_event event;
-	int error;
-	bool any = false;
-
-	error = tproxy_client_get(curthread, &client);
-	if (error != 0)
-		return (error);
-	if (!client->c_writable)
-		return (EPERM);
-	if (uio->uio_resid < (ssize_t)sizeof(event))
-		return (EINVAL);
-	mtx_lock(&tproxy_mtx);
-	for (;;) {
-		while (!tproxy_ready(client) && error == 0 && !any) {
-			if (tproxy_leaving)
-				error = ENXIO;
-			else if ((ioflag & O_NONBLOCK) != 0)
-				error = EAGAIN;
-			else
-				error = mtx_sleep(client, &tproxy_mtx, PCATCH, "tproxy", 0);
-		}
-		if (error != 0 || !tproxy_ready(client) || uio->uio_resid < (ssize_t)sizeof(event))
-			break;
-		(void)tproxy_capture_event(client->c_softc, &event);
-		mtx_unlock(&tproxy_mtx);
-		error = uiomove(&event, sizeof(event), uio);
-		any = true;
-		mtx_lock(&tproxy_mtx);
-		if (error != 0)
-			break;
-	}
-	mtx_unlock(&tproxy_mtx);
-	return (error);
-}
-
-static int
-tproxy_dev_poll(struct cdev *dev __unused, int events, struct thread *td)
-{
-	struct tproxy_client *client;
-	int ready = 0;
-
-	if (tproxy_client_get(td, &client) != 0)
-		return (POLLNVAL);
-	if ((events & (POLLIN | POLLRDNORM)) == 0)
-		return (0);
-	mtx_lock(&tproxy_mtx);
-	if (tproxy_ready(client))
-		ready = events & (POLLIN | POLLRDNORM);
-	else
-		selrecord(td, &client->c_selinfo);
-	mtx_unlock(&tproxy_mtx);
-	return (ready);
+	return (sc != NULL && sc->sc_capturer == client ? sc->sc_nunread : 0);
 }
 
 static void
-tproxy_filter_detach(struct knote *kn)
+tproxy_take(struct modctl_client *control, void *event)
 {
-	struct tproxy_client *client = kn->kn_hook;
-
-	knlist_remove(&client->c_selinfo.si_note, kn, 0);
+	(void)tproxy_capture_event(((struct tproxy_client *)control)->c_softc, event);
 }
 
-static int
-tproxy_filter_event(struct knote *kn, long hint __unused)
-{
-	struct tproxy_client *client = kn->kn_hook;
-	bool ready = tproxy_ready(client);
-
-	kn->kn_data = ready ? (int64_t)client->c_softc->sc_nunread * (int64_t)sizeof(struct tproxy_event) : 0;
-	return (ready);
-}
-
-static struct filterops tproxy_filterops = {
-	.f_isfd = 1,
-	.f_detach = tproxy_filter_detach,
-	.f_event = tproxy_filter_event,
-};
-
-static int
-tproxy_dev_kqfilter(struct cdev *dev __unused, struct knote *kn)
-{
-	struct tproxy_client *client;
-	int error;
-
-	error = tproxy_client_get(curthread, &client);
-	if (error != 0)
-		return (error);
-	if (kn->kn_filter != EVFILT_READ)
-		return (EINVAL);
-	kn->kn_fop = &tproxy_filterops;
-	kn->kn_hook = client;
-	knlist_add(&client->c_selinfo.si_note, kn, 0);
-	return (0);
-}
-
-static struct cdevsw tproxy_cdevsw = {
-	.d_version = D_VERSION,
-	.d_name = TPROXY_DEVICE,
-	.d_open = tproxy_dev_open,
-	.d_ioctl = tproxy_dev_ioctl,
-	.d_read = tproxy_dev_read,
-	.d_poll = tproxy_dev_poll,
-	.d_kqfilter = tproxy_dev_kqfilter,
+static struct modctl_device tproxy_device = {
+	.md_name = TPROXY_DEVICE,
+	.md_version = TPROXY_ABI_VERSION,
+	.md_privilege = PRIV_NETINET_DIVERT,
+	.md_commands = tproxy_commands,
+	.md_ncommands = nitems(tproxy_commands),
+	.md_client_size = sizeof(struct tproxy_client),
+	.md_event_size = sizeof(struct tproxy_event),
+	.md_type = M_TPROXY,
+	.md_sx = &tproxy_sx,
+	.md_mtx = &tproxy_mtx,
+	.md_open = tproxy_open,
+	.md_close = tproxy_close,
+	.md_enter = tproxy_enter,
+	.md_listen = tproxy_listen,
+	.md_waiting = tproxy_waiting,
+	.md_take = tproxy_take,
 };
 
 int
 tproxy_device_attach(void)
 {
-	struct make_dev_args args;
-
-	make_dev_args_init(&args);
-	args.mda_flags = MAKEDEV_CHECKNAME | MAKEDEV_WAITOK;
-	args.mda_devsw = &tproxy_cdevsw;
-	args.mda_uid = UID_ROOT;
-	args.mda_gid = GID_WHEEL;
-	args.mda_mode = 0640;
-	return (make_dev_s(&args, &tproxy_cdev, TPROXY_DEVICE));
+	return (modctl_attach(&tproxy_device));
 }
 
 void
 tproxy_device_detach(void)
 {
-	struct tproxy_client *client;
-
-	/* Destroying the device waits for those who wait in read(2). */
-	sx_xlock(&tproxy_sx);
-	mtx_lock(&tproxy_mtx);
-	tproxy_leaving = true;
-	LIST_FOREACH(client, &tproxy_clients, c_next)
-		wakeup(client);
-	mtx_unlock(&tproxy_mtx);
-	sx_xunlock(&tproxy_sx);
-	if (tproxy_cdev != NULL)
-		destroy_dev(tproxy_cdev);
-	tproxy_cdev = NULL;
+	modctl_detach(&tproxy_device);
 }
 
 /* Flows are registered, SYNs held or to be captured, in any network stack. */
 bool
 tproxy_device_busy(void)
 {
+	struct modctl_client *control;
 	struct tproxy_client *client;
 	bool busy = false;
 
 	sx_xlock(&tproxy_sx);
 	mtx_lock(&tproxy_mtx);
-	LIST_FOREACH(client, &tproxy_clients, c_next)
+	LIST_FOREACH(control, &tproxy_device.md_clients, mc_next) {
+		client = (struct tproxy_client *)control;
 		if (client->c_softc != NULL &&
 		    (!LIST_EMPTY(&client->c_flows) || client->c_softc->sc_capturer == client))
 			busy = true;
+	}
 	mtx_unlock(&tproxy_mtx);
 	sx_xunlock(&tproxy_sx);
 	return (busy);

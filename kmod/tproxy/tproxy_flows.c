@@ -106,7 +106,7 @@ tproxy_register(struct tproxy_softc *sc, struct tproxy_client *client, struct tp
 	struct tproxy_flow *old;
 
 	flow->f_client = client;
-	flow->f_made_ms = tproxy_now_ms();
+	flow->f_made_ms = modctl_now_ms();
 	flow->f_deadline_ms = flow->f_made_ms + (uint64_t)V_tproxy_connect_timeout * 1000;
 	flow->f_state = TPROXY_FLOW_WAITING;
 	flow->f_linked = true;
@@ -229,7 +229,7 @@ tproxy_tick(void *argument)
 {
 	struct tproxy_softc *sc = argument;
 	struct epoch_tracker et;
-	uint64_t now = tproxy_now_ms();
+	uint64_t now = modctl_now_ms();
 
 	CURVNET_SET(sc->sc_vnet);
 	NET_EPOCH_ENTER(et);

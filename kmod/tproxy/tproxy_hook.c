@@ -323,42 +323,17 @@ tproxy_hook6(struct mbuf **mp, if_t ifp __unused, int flags __unused, void *cont
 }
 #endif
 
-static pfil_hook_t
-tproxy_hook_add(struct tproxy_softc *sc, pfil_head_t head, enum pfil_types type, pfil_mbuf_chk_t check, const char *name)
-{
-	struct pfil_hook_args hook = {
-		.pa_version = PFIL_VERSION,
-		.pa_flags = PFIL_IN,
-		.pa_type = type,
-		.pa_mbuf_chk = check,
-		.pa_ruleset = sc,
-		.pa_modname = "tproxy",
-		.pa_rulname = name,
-	};
-	struct pfil_link_args link = {
-		.pa_version = PFIL_VERSION,
-		.pa_flags = PFIL_IN | PFIL_HEADPTR | PFIL_HOOKPTR | PFIL_APPEND,
-		.pa_head = head,
-	};
-
-	link.pa_hook = pfil_add_hook(&hook);
-	if (pfil_link(&link) != 0) {
-		pfil_remove_hook(link.pa_hook);
-		return (NULL);
-	}
-	return (link.pa_hook);
-}
-
+/* Behind the packet filters. */
 int
 tproxy_hooks_add(struct tproxy_softc *sc)
 {
 #ifdef INET
-	sc->sc_hook4 = tproxy_hook_add(sc, V_inet_pfil_head, PFIL_TYPE_IP4, tproxy_hook4, "default");
+	sc->sc_hook4 = modctl_hook("tproxy", "default", V_inet_pfil_head, PFIL_TYPE_IP4, tproxy_hook4, sc, true);
 	if (sc->sc_hook4 == NULL)
 		return (ENOMEM);
 #endif
 #ifdef INET6
-	sc->sc_hook6 = tproxy_hook_add(sc, V_inet6_pfil_head, PFIL_TYPE_IP6, tproxy_hook6, "default6");
+	sc->sc_hook6 = modctl_hook("tproxy", "default6", V_inet6_pfil_head, PFIL_TYPE_IP6, tproxy_hook6, sc, true);
 	if (sc->sc_hook6 == NULL) {
 		tproxy_hooks_remove(sc);
 		return (ENOMEM);

@@ -32,28 +32,10 @@ SYSCTL_UINT(_net_inet_tproxy, OID_AUTO, max_flows, CTLFLAG_RWTUN, &tproxy_max_fl
 SYSCTL_UINT(_net_inet_tproxy, OID_AUTO, buckets, CTLFLAG_RDTUN, &tproxy_buckets, 0,
     "Size of the hash table of flows");
 
-/* Switches are per network stack; arg2 holds the bounds: the smallest value in its low half. */
-#define	TPROXY_BOUNDS(least, most)	((intmax_t)(((uint64_t)(most) << 32) | (uint32_t)(least)))
-
-static int
-tproxy_sysctl_switch(SYSCTL_HANDLER_ARGS)
-{
-	int least = (int)(uint32_t)arg2, most = (int)((uint64_t)arg2 >> 32);
-	int value = *(int *)arg1;
-	int error;
-
-	error = sysctl_handle_int(oidp, &value, 0, req);
-	if (error != 0 || req->newptr == NULL)
-		return (error);
-	if (value < least || value > most)
-		return (EINVAL);
-	*(int *)arg1 = value;
-	return (0);
-}
-
+/* Switches are per network stack. */
 #define	TPROXY_SWITCH(name, least, most, text)								\
 	SYSCTL_PROC(_net_inet_tproxy, OID_AUTO, name, CTLTYPE_INT | CTLFLAG_RW | CTLFLAG_VNET | CTLFLAG_MPSAFE,	\
-	    &VNET_NAME(tproxy_##name), TPROXY_BOUNDS(least, most), tproxy_sysctl_switch, "I", text)
+	    &VNET_NAME(tproxy_##name), MODCTL_BOUNDS(least, most), modctl_switch, "I", text)
 
 TPROXY_SWITCH(connect_timeout, 1, 3600, "Seconds a registered flow may wait for its connection");
 TPROXY_SWITCH(linger, 0, 3600, "Seconds late packets are kept from the server after the connection is gone");
@@ -112,16 +94,13 @@ VNET_SYSUNINIT(vnet_tproxy_uninit, SI_SUB_PROTO_FIREWALL, SI_ORDER_FIRST, vnet_t
 static int
 tproxy_modevent(module_t module __unused, int what, void *unused __unused)
 {
+	int error;
+
 	switch (what) {
 	case MOD_LOAD:
-		/*
-		 * Structures of the network stack change between major releases, and this module knows those it was built with.
-		 * The linker refuses older kernels, this refuses another major release whatever the linker thinks.
-		 */
-		if (osreldate / 100000 != __FreeBSD_version / 100000) {
-			printf("tproxy: built for FreeBSD %d, this kernel is %d\n", __FreeBSD_version, osreldate);
-			return (ENOEXEC);
-		}
+		error = modctl_check_kernel("tproxy");
+		if (error != 0)
+			return (error);
 		return (tproxy_device_attach());
 	case MOD_QUIESCE:
 		/* Connections depend on it; kldunload -f breaks them. */

@@ -31,7 +31,6 @@
 #include <sys/mbuf.h>
 #include <sys/mutex.h>
 #include <sys/queue.h>
-#include <sys/selinfo.h>
 #include <sys/socket.h>
 #include <sys/sx.h>
 #include <sys/sysctl.h>
@@ -43,6 +42,8 @@
 #include <net/vnet.h>
 
 #include <netinet/in.h>
+
+#include "modctl.h"
 
 #include "tproxy_ioctl.h"
 
@@ -127,13 +128,9 @@ struct tproxy_softc {
 
 /* One open descriptor. */
 struct tproxy_client {
-	LIST_ENTRY(tproxy_client) c_next;
-	struct vnet		*c_vnet;
-	int			c_prison;	/* so that a vnet's address used again is not mistaken */
-	bool			c_writable;
+	struct modctl_client	c_modctl;
 	struct tproxy_softc	*c_softc;	/* of writers; NULL once the vnet goes */
 	LIST_HEAD(, tproxy_flow) c_flows;
-	struct selinfo		c_selinfo;
 };
 
 VNET_DECLARE(struct tproxy_softc *, tproxy_softc);
@@ -155,12 +152,6 @@ VNET_DECLARE(int, tproxy_hold_max);
 extern struct sx tproxy_sx;
 extern struct mtx tproxy_mtx;
 extern u_int tproxy_max_flows, tproxy_buckets;
-
-static inline uint64_t
-tproxy_now_ms(void)
-{
-	return ((uint64_t)(getsbinuptime() / SBT_1MS));
-}
 
 /* tproxy_flows.c */
 struct tproxy_softc *tproxy_attach(void);
@@ -188,7 +179,6 @@ bool	tproxy_injected(struct mbuf *m);
 int	tproxy_device_attach(void);
 void	tproxy_device_detach(void);
 bool	tproxy_device_busy(void);
-void	tproxy_device_wake(struct tproxy_client *client);
 void	tproxy_give_flow(const struct tproxy_key *from, struct tproxy_ioc_flow *to);
 void	tproxy_vnet_gone(struct tproxy_softc *sc);
 

@@ -37,7 +37,7 @@
         ['OS=="freebsd"', {
           'include_dirs': ['../../kmod/lisp', '../../kmod/tproxy', 'freebsd'],
           'sources': [
-            'freebsd/descriptors.c', 'freebsd/poller.c',
+            'freebsd/descriptors.c', 'freebsd/poller.c', 'freebsd/control.c',
             'freebsd/connector.c', 'freebsd/connector_binding.cc',
             'freebsd/divert.c', 'freebsd/tproxyctl.c', 'freebsd/interception_binding.cc',
             'freebsd/lispctl.c', 'freebsd/lisp_binding.cc',

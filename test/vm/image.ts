@@ -146,16 +146,16 @@ export async function prepare(
     await buildModule(proxy, 'tproxy', environment, tools, join(temporary, 'obj-tproxy')),
     join(directory, 'tproxy.ko'),
   );
-  const control = join(library, 'lispctl.c');
+  const control = ['control.c', 'lispctl.c'].map((name) => join(library, name));
   const includes = [abi, proxy, library];
   const build = (name: string, sources: string[], libraries: string[]): Promise<void> =>
     buildProgram(sources, includes, libraries, join(directory, name), environment, tools);
   await build('flow', [join(programs, 'flow.c')], ['md']);
-  await build('lisp', [join(programs, 'lisp.c'), control], []);
+  await build('lisp', [join(programs, 'lisp.c'), ...control], []);
   await build('fuzz', [join(programs, 'fuzz.c')], []);
   await build('cost', [join(programs, 'cost.c')], []);
   await build('inject', [join(programs, 'inject.c')], []);
-  const interception = ['tproxyctl.c', 'divert.c'].map((name) => join(library, name));
+  const interception = ['control.c', 'tproxyctl.c', 'divert.c'].map((name) => join(library, name));
   await build('tproxy', [join(programs, 'tproxy.c'), ...interception], []);
   for (const name of readdirSync(guest)) {
     if (name === 'rc' || name.endsWith('.sh')) {
@@ -166,20 +166,9 @@ export async function prepare(
   if (environment.target.kind === 'tree') {
     await packImage(environment.target.root, directory, image, tools);
   } else {
-    await run('packing the test image', tools.xorriso, [
-      ...[
-        '-as',
-        'mkisofs',
-        '-quiet',
-        '-R',
-        '-V',
-        'AMPTCP',
-        '-o',
-        image,
-        '-graft-points',
-        `/amptcp=${directory}`,
-      ],
-    ]);
+    // An image has a userland of its own and mounts this beside it.
+    const args = ['-as', 'mkisofs', '-quiet', '-R', '-V', 'AMPTCP', '-o', image, directory];
+    await run('packing the test image', tools.xorriso, args);
   }
   return { directory, image };
 }

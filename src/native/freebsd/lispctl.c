@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 #include <sys/param.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/sysctl.h>
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "control.h"
 #include "lispctl.h"
 
 #define	ROOT	"net.inet.lisp"
@@ -22,7 +17,7 @@
 static int
 command(const struct lispctl *ctl, unsigned long request, void *argument)
 {
-	return (ioctl(ctl->fd, request, argument) == -1 ? errno : 0);
+	return (control_command(ctl->fd, request, argument));
 }
 
 int
@@ -44,21 +39,18 @@ lispctl_open(struct lispctl *ctl, bool writable)
 	int error, fd;
 
 	ctl->fd = -1;
-	fd = open("/dev/" LISP_DEVICE, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
-	if (fd == -1)
-		return (errno);
-	error = lispctl_adopt(ctl, fd);
+	error = control_open(LISP_DEVICE, writable, &fd);
+	if (error == 0)
+		error = lispctl_adopt(ctl, fd);
 	if (error != 0)
-		close(fd);
+		control_close(&fd);
 	return (error);
 }
 
 void
 lispctl_close(struct lispctl *ctl)
 {
-	if (ctl->fd != -1)
-		close(ctl->fd);
-	ctl->fd = -1;
+	control_close(&ctl->fd);
 }
 
 int
@@ -193,46 +185,13 @@ lispctl_path_state(const struct lispctl *ctl, const struct lisp_ioc_path *path, 
 	return (command(ctl, LISPIOC_PATH_STATE, &state));
 }
 
-/*
- * Takes a list in pieces until the kernel says it is whole. A list that changes meanwhile is taken as it comes: the
- * callers show it, or compare and correct.
- */
+_Static_assert(sizeof(struct lisp_ioc_list) == sizeof(struct control_list), "lists have one layout");
+_Static_assert(offsetof(struct lisp_ioc_list, ls_cursor) == offsetof(struct control_list, cursor), "lists have one layout");
+
 static int
 take_list(const struct lispctl *ctl, unsigned long request, size_t size, void **list, size_t *count)
 {
-	struct lisp_ioc_list request_list;
-	const uint32_t piece = 256;
-	uint64_t cursor = 0;
-	size_t filled = 0, room = 0;
-	char *array = NULL, *grown;
-	int error;
-
-	do {
-		if (filled + piece > room) {
-			room = room == 0 ? piece : room * 2;
-			grown = realloc(array, room * size);
-			if (grown == NULL) {
-				free(array);
-				return (ENOMEM);
-			}
-			array = grown;
-		}
-		memset(&request_list, 0, sizeof(request_list));
-		request_list.ls_version = LISP_ABI_VERSION;
-		request_list.ls_count = (uint32_t)(room - filled);
-		request_list.ls_buffer = (uint64_t)(uintptr_t)(array + filled * size);
-		request_list.ls_cursor = cursor;
-		error = command(ctl, request, &request_list);
-		if (error != 0) {
-			free(array);
-			return (error);
-		}
-		filled += request_list.ls_count;
-		cursor = request_list.ls_cursor;
-	} while (cursor != 0);
-	*list = array;
-	*count = filled;
-	return (0);
+	return (control_take_list(ctl->fd, request, LISP_ABI_VERSION, size, list, count));
 }
 
 int
@@ -256,14 +215,7 @@ lispctl_paths(const struct lispctl *ctl, struct lisp_ioc_path_info **list, size_
 int
 lispctl_events(const struct lispctl *ctl, struct lisp_event *events, size_t room, size_t *count)
 {
-	ssize_t octets;
-
-	*count = 0;
-	octets = read(ctl->fd, events, room * sizeof(*events));
-	if (octets == -1)
-		return (errno == EAGAIN ? 0 : errno);
-	*count = (size_t)octets / sizeof(*events);
-	return (0);
+	return (control_events(ctl->fd, events, sizeof(*events), room, count));
 }
 
 int
@@ -329,45 +281,16 @@ lispctl_stats(const char *node, void (*each)(const char *name, uint64_t value, v
 int
 lispctl_parse(const char *text, struct lisp_ioc_addr *address)
 {
-	char copy[64], *end, *slash;
-	unsigned long length;
-	int bits;
-
-	if (strlcpy(copy, text, sizeof(copy)) >= sizeof(copy))
-		return (EINVAL);
 	memset(address, 0, sizeof(*address));
-	slash = strchr(copy, '/');
-	if (slash != NULL)
-		*slash++ = '\0';
-	if (inet_pton(AF_INET, copy, address->la_octets) == 1) {
-		address->la_family = LISP_ABI_IPV4;
-		bits = 32;
-	} else if (inet_pton(AF_INET6, copy, address->la_octets) == 1) {
-		address->la_family = LISP_ABI_IPV6;
-		bits = 128;
-	} else
-		return (EINVAL);
-	if (slash == NULL) {
-		address->la_plen = 0;
-		return (0);
-	}
-	errno = 0;
-	length = strtoul(slash, &end, 10);
-	if (errno != 0 || end == slash || *end != '\0' || length > (unsigned long)bits)
-		return (EINVAL);
-	address->la_plen = (uint8_t)length;
-	return (0);
+	return (control_parse(text, &address->la_family, &address->la_plen, address->la_octets));
 }
 
 const char *
 lispctl_format(const struct lisp_ioc_addr *address, bool prefix, char *text, size_t room)
 {
-	char plain[INET6_ADDRSTRLEN] = "-";
+	char plain[INET6_ADDRSTRLEN];
 
-	if (address->la_family == LISP_ABI_IPV4)
-		inet_ntop(AF_INET, address->la_octets, plain, sizeof(plain));
-	else if (address->la_family == LISP_ABI_IPV6)
-		inet_ntop(AF_INET6, address->la_octets, plain, sizeof(plain));
+	control_format(address->la_family, address->la_octets, plain, sizeof(plain));
 	if (prefix)
 		snprintf(text, room, "%s/%u", plain, address->la_plen);
 	else

@@ -1,25 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 #include <sys/param.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "control.h"
 #include "tproxyctl.h"
 
 static int
 command(const struct tproxyctl *ctl, unsigned long request, void *argument)
 {
-	return (ioctl(ctl->fd, request, argument) == -1 ? errno : 0);
+	return (control_command(ctl->fd, request, argument));
 }
 
 int
@@ -41,21 +37,18 @@ tproxyctl_open(struct tproxyctl *ctl, bool writable)
 	int error, fd;
 
 	ctl->fd = -1;
-	fd = open("/dev/" TPROXY_DEVICE, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
-	if (fd == -1)
-		return (errno);
-	error = tproxyctl_adopt(ctl, fd);
+	error = control_open(TPROXY_DEVICE, writable, &fd);
+	if (error == 0)
+		error = tproxyctl_adopt(ctl, fd);
 	if (error != 0)
-		close(fd);
+		control_close(&fd);
 	return (error);
 }
 
 void
 tproxyctl_close(struct tproxyctl *ctl)
 {
-	if (ctl->fd != -1)
-		close(ctl->fd);
-	ctl->fd = -1;
+	control_close(&ctl->fd);
 }
 
 int
@@ -85,43 +78,13 @@ tproxyctl_unregister(const struct tproxyctl *ctl, const struct tproxy_ioc_flow *
 	return (command(ctl, TPROXYIOC_UNREGISTER, &request));
 }
 
-/* Taken in pieces until the kernel says it is whole. What changes meanwhile is taken as it comes. */
+_Static_assert(sizeof(struct tproxy_ioc_list) == sizeof(struct control_list), "lists have one layout");
+_Static_assert(offsetof(struct tproxy_ioc_list, ls_cursor) == offsetof(struct control_list, cursor), "lists have one layout");
+
 int
 tproxyctl_list(const struct tproxyctl *ctl, struct tproxy_ioc_entry **list, size_t *count)
 {
-	struct tproxy_ioc_entry *array = NULL, *grown;
-	struct tproxy_ioc_list request;
-	const uint32_t piece = 256;
-	size_t filled = 0, room = 0;
-	uint64_t cursor = 0;
-	int error;
-
-	do {
-		if (filled + piece > room) {
-			room = room == 0 ? piece : room * 2;
-			grown = realloc(array, room * sizeof(*array));
-			if (grown == NULL) {
-				free(array);
-				return (ENOMEM);
-			}
-			array = grown;
-		}
-		memset(&request, 0, sizeof(request));
-		request.ls_version = TPROXY_ABI_VERSION;
-		request.ls_count = (uint32_t)(room - filled);
-		request.ls_buffer = (uint64_t)(uintptr_t)(array + filled);
-		request.ls_cursor = cursor;
-		error = command(ctl, TPROXYIOC_LIST, &request);
-		if (error != 0) {
-			free(array);
-			return (error);
-		}
-		filled += request.ls_count;
-		cursor = request.ls_cursor;
-	} while (cursor != 0);
-	*list = array;
-	*count = filled;
-	return (0);
+	return (control_take_list(ctl->fd, TPROXYIOC_LIST, TPROXY_ABI_VERSION, sizeof(**list), (void **)list, count));
 }
 
 int
@@ -148,14 +111,7 @@ tproxyctl_release(const struct tproxyctl *ctl, uint64_t id, uint32_t action)
 int
 tproxyctl_events(const struct tproxyctl *ctl, struct tproxy_event *events, size_t room, size_t *count)
 {
-	ssize_t octets;
-
-	*count = 0;
-	octets = read(ctl->fd, events, room * sizeof(*events));
-	if (octets == -1)
-		return (errno == EAGAIN ? 0 : errno);
-	*count = (size_t)octets / sizeof(*events);
-	return (0);
+	return (control_events(ctl->fd, events, sizeof(*events), room, count));
 }
 
 int
@@ -205,46 +161,17 @@ tproxyctl_to_sockaddr(const struct tproxy_ioc_addr *from, struct sockaddr_storag
 int
 tproxyctl_parse(const char *text, uint16_t port, struct tproxy_ioc_addr *address)
 {
-	char copy[64], *end, *slash;
-	unsigned long length;
-	int bits;
-
-	if (strlcpy(copy, text, sizeof(copy)) >= sizeof(copy))
-		return (EINVAL);
 	memset(address, 0, sizeof(*address));
 	address->ta_port = port;
-	slash = strchr(copy, '/');
-	if (slash != NULL)
-		*slash++ = '\0';
-	if (inet_pton(AF_INET, copy, address->ta_octets) == 1) {
-		address->ta_family = TPROXY_ABI_IPV4;
-		bits = 32;
-	} else if (inet_pton(AF_INET6, copy, address->ta_octets) == 1) {
-		address->ta_family = TPROXY_ABI_IPV6;
-		bits = 128;
-	} else
-		return (EINVAL);
-	if (slash == NULL)
-		return (0);
-	errno = 0;
-	length = strtoul(slash, &end, 10);
-	if (errno != 0 || end == slash || *end != '\0' || length > (unsigned long)bits)
-		return (EINVAL);
-	address->ta_plen = (uint8_t)length;
-	return (0);
+	return (control_parse(text, &address->ta_family, &address->ta_plen, address->ta_octets));
 }
 
 const char *
 tproxyctl_format(const struct tproxy_ioc_addr *address, char *text, size_t room)
 {
-	char plain[INET6_ADDRSTRLEN] = "-";
+	char plain[INET6_ADDRSTRLEN];
 
-	if (address->ta_family == TPROXY_ABI_IPV4) {
-		inet_ntop(AF_INET, address->ta_octets, plain, sizeof(plain));
-		snprintf(text, room, "%s:%u", plain, address->ta_port);
-	} else {
-		inet_ntop(AF_INET6, address->ta_octets, plain, sizeof(plain));
-		snprintf(text, room, "[%s]:%u", plain, address->ta_port);
-	}
+	control_format(address->ta_family, address->ta_octets, plain, sizeof(plain));
+	snprintf(text, room, address->ta_family == TPROXY_ABI_IPV6 ? "[%s]:%u" : "%s:%u", plain, address->ta_port);
 	return (text);
 }
