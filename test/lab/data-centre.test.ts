@@ -5,31 +5,15 @@
  *   client (MPTCP) 10.1.0.2 -- 10.1.0.1 amptcpd 10.2.0.1 -- 10.2.0.2 server (TCP)
  */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { missing, runIsolated } from './namespaces.js';
 
 const daemon = fileURLToPath(new URL('../../src/daemon/main.js', import.meta.url));
-const root = process.getuid?.() === 0;
-const unshare = [
-  '--net',
-  '--mount',
-  '--pid',
-  '--fork',
-  '--kill-child',
-  '--mount-proc',
-  ...(root ? [] : ['--user', '--map-root-user']),
-];
-const missing = ((): string | false => {
-  if (process.platform !== 'linux') return 'Linux only';
-  if (spawnSync('unshare', [...unshare, 'true']).status !== 0) return 'this host allows no namespaces';
-  for (const program of ['nft', 'ip', 'python3', 'curl'])
-    if (spawnSync(program, ['--version']).error) return `${program} is not installed`;
-  return false;
-})();
+const skip = missing(['nft', 'ip', 'python3', 'curl']);
 
 const SERVER = `
 import socket
@@ -108,19 +92,16 @@ wait $pid
 nft list ruleset
 `;
 
-test(
-  'data-centre role: MPTCP in, TCP out, refusals mirrored',
-  { skip: missing, timeout: 120_000 },
-  async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'amptcp-dc-'));
-    try {
-      mkdirSync(join(folder, 'state'));
-      writeFileSync(join(folder, 'server.py'), SERVER);
-      writeFileSync(join(folder, 'client.py'), CLIENT);
-      writeFileSync(join(folder, 'script.sh'), script(folder));
-      writeFileSync(
-        join(folder, 'amptcpd.conf'),
-        `roles = ["data-centre"]
+test('data-centre role: MPTCP in, TCP out, refusals mirrored', { skip, timeout: 120_000 }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'amptcp-dc-'));
+  try {
+    mkdirSync(join(folder, 'state'));
+    writeFileSync(join(folder, 'server.py'), SERVER);
+    writeFileSync(join(folder, 'client.py'), CLIENT);
+    writeFileSync(join(folder, 'script.sh'), script(folder));
+    writeFileSync(
+      join(folder, 'amptcpd.conf'),
+      `roles = ["data-centre"]
 state_dir = "${folder}/state"
 [api]
 socket = "${folder}/api.sock"
@@ -130,35 +111,28 @@ ports = ["80-81"]
 [relay]
 drain_seconds = 1
 `,
+    );
+    const { code, out, err } = await runIsolated('bash', join(folder, 'script.sh'));
+    const log = readFileSync(join(folder, 'log'), 'utf8');
+    assert.equal(code, 0, `${err}\n${log}`);
+    // The rules are gone with the daemon: the list of them is empty.
+    assert.equal(out, '10.1.0.2 sent 1000000 octets\nreset\n', `${err}\n${log}`);
+    const closed = log
+      .split('\n')
+      .filter((line) => line.includes('"connection-closed"'))
+      .map(
+        (line) => JSON.parse(line) as { destination: string; protocol: string; reason: string; up: number },
       );
-      const child = spawn('unshare', [...unshare, 'bash', join(folder, 'script.sh')], {
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      const told = { out: '', err: '' };
-      child.stdout.on('data', (data: Buffer) => (told.out += data.toString()));
-      child.stderr.on('data', (data: Buffer) => (told.err += data.toString()));
-      const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
-      const log = readFileSync(join(folder, 'log'), 'utf8');
-      assert.equal(code, 0, `${told.err}\n${log}`);
-      // The rules are gone with the daemon: the list of them is empty.
-      assert.equal(told.out, '10.1.0.2 sent 1000000 octets\nreset\n', `${told.err}\n${log}`);
-      const closed = log
-        .split('\n')
-        .filter((line) => line.includes('"connection-closed"'))
-        .map(
-          (line) => JSON.parse(line) as { destination: string; protocol: string; reason: string; up: number },
-        );
-      assert.deepEqual(
-        closed
-          .map(({ destination, protocol, reason, up }) => ({ destination, protocol, reason, up }))
-          .sort((a, b) => b.up - a.up),
-        [
-          { destination: '10.2.0.2:80', protocol: 'tcp', reason: 'finished', up: 1_000_000 },
-          { destination: '10.2.0.2:81', protocol: 'tcp', reason: 'connect-failed', up: 0 },
-        ],
-      );
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  },
-);
+    assert.deepEqual(
+      closed
+        .map(({ destination, protocol, reason, up }) => ({ destination, protocol, reason, up }))
+        .sort((a, b) => b.up - a.up),
+      [
+        { destination: '10.2.0.2:80', protocol: 'tcp', reason: 'finished', up: 1_000_000 },
+        { destination: '10.2.0.2:81', protocol: 'tcp', reason: 'connect-failed', up: 0 },
+      ],
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});

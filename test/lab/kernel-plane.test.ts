@@ -3,10 +3,10 @@
 import { existsSync } from 'node:fs';
 import { nativePart } from '../../src/native/index.js';
 import { OBJECT_FILE, refusal } from '../../src/platform/linux/kernel-plane.js';
-import { missing, planeTests } from './plane.body.js';
+import { missingForPlanes, planeTests } from './plane.body.js';
 
 function missingKernel(): string | false {
-  const always = missing();
+  const always = missingForPlanes();
   if (always !== false) return always;
   if (!existsSync(OBJECT_FILE)) return 'the eBPF programs were not built (no clang)';
   return refusal(nativePart('bpf')) ?? false;

@@ -599,14 +599,24 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 	__builtin_memcpy(prefix.address, inner.flow.source, 16);
 	if (bpf_map_lookup_elem(&lisp_eids, &prefix))
 		return (to_user_space(LISP_BPF_DOWN_EID));
+	if (!segments(skb, ETHER_SIZE + ip + UDP_LISP_SIZE, &inner, &packets, &wire))
+		return (to_user_space(LISP_BPF_DOWN_INNER));
+	counters = bpf_map_lookup_elem(&lisp_path_counters, &number);
 	mapping = bpf_map_lookup_elem(&lisp_mappings, &prefix);
 	if (!mapping || !has_remote(mapping, path->remote_number, ~0U)) {
-		if (config->source_check)
+		if (config->source_check) {
+			/*
+			 * The socket there hands over a super-packet of a kernel on this machine as one packet and does not say how
+			 * many it stands for; the others are counted here.
+			 */
+			if (counters)
+				counters->packets_received += packets - 1;
+			count_packets(LISP_BPF_DECAPSULATED, packets - 1);
 			return (to_user_space(LISP_BPF_DOWN_SOURCE));
+		}
 		mapping = 0;
 	}
-	if (!segments(skb, ETHER_SIZE + ip + UDP_LISP_SIZE, &inner, &packets, &wire) ||
-	    !decapsulated_tos(inner.tos, outer_tos, &tos))
+	if (!decapsulated_tos(inner.tos, outer_tos, &tos))
 		return (to_user_space(LISP_BPF_DOWN_INNER));
 	ttl = outer_ttl < inner.ttl ? outer_ttl : inner.ttl;
 	if (ttl == 0)
@@ -620,7 +630,6 @@ decapsulate(struct __sk_buff *skb, const struct lisp_bpf_config *config, __u32 f
 	if (bpf_skb_adjust_room(skb, family == 4 ? -(20 + UDP_LISP_SIZE) : -(40 + UDP_LISP_SIZE), BPF_ADJ_ROOM_MAC,
 	    flags) != 0)
 		return (to_user_space(LISP_BPF_DOWN_INNER));
-	counters = bpf_map_lookup_elem(&lisp_path_counters, &number);
 	if (counters) {
 		counters->packets_received += packets;
 		counters->bytes_received += inner.length;
