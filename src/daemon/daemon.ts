@@ -45,7 +45,7 @@ export class Daemon {
       }
       await platform.configure?.(this.hostOptions(config));
       if (tunnels(config) || config.roles.includes('map-server')) {
-        this.lisp = new LispSite(platform, config, log, this.persistent);
+        this.lisp = new LispSite(platform, config, log, this.persistent, () => void this.restoreRoutes());
         this.undo.push({ what: 'LISP', how: () => this.lisp?.stop() });
         await this.lisp.start();
       }
@@ -133,6 +133,14 @@ export class Daemon {
       } catch (error) {
         this.log.error({ err: error }, `stopping ${what} failed`);
       }
+    }
+  }
+
+  private async restoreRoutes(): Promise<void> {
+    try {
+      await this.platform.configure?.(this.hostOptions(this.config));
+    } catch (error) {
+      this.log.error({ err: error }, 'restoring the routes of an RLOC failed');
     }
   }
 

@@ -321,6 +321,8 @@ export class Xtr implements MappingSystem {
   /** A local RLOC came up or went down (its interface did). */
   setLocalRlocState(address: string, up: boolean): void {
     if (!this.site.setRlocState(address, up) || !this.running) return;
+    // Nothing leaves from there, and nothing comes: probes need not wait for their turn to see it.
+    for (const path of this.prober.statuses()) if (path.local === address) this.prober.suspect(path);
     this.registrar.registerNow();
     for (const entry of this.site.entries()) {
       if (!entry.moved && entry.rlocs.some((rloc) => rloc.address === address)) this.solicitor.solicit(entry);

@@ -5,6 +5,7 @@
  * message leaves from the address it is to come from, and what arrives is known by the address it was sent to.
  */
 import { createSocket, type Socket } from 'node:dgram';
+import { networkInterfaces } from 'node:os';
 import { addressFamily, canonicalAddress } from '../lisp/prefix.js';
 import { PlatformError, type ControlTransport, type Datagram } from './platform.js';
 
@@ -147,3 +148,7 @@ export class ControlSockets implements ControlTransport {
     return Promise.resolve();
   }
 }
+
+/** libuv leaves out interfaces that are down or have no carrier. */
+export const liveAddresses = (): string[] =>
+  Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).map(({ address }) => address));

@@ -200,6 +200,8 @@ export type PlaneEvent =
   /** A packet towards (or, for source checks, from) an EID without mapping. Rate-limited. */
   | { type: 'miss'; iid: number; eid: string; reason: 'encapsulate' | 'source-check' }
   | { type: 'gleaned'; pin: PlanePin }
+  /** A packet came from `rloc` for an EID that is not of this site (any more). Rate-limited. */
+  | { type: 'stray'; iid: number; source: string; destination: string; rloc: string }
   /** The underlay lowered a path's MTU; octets of the inner packet. */
   | { type: 'path-mtu'; path: Path; mtu: number };
 
@@ -363,6 +365,8 @@ export interface Platform {
   configure?(options: HostOptions): Promise<void>;
   /** The last step of a stop: takes back every change to the host. */
   close?(): Promise<void>;
+  /** Addresses on interfaces that are up and have a carrier. */
+  liveAddresses?(): string[];
   /** The largest outer packet of up to `wanted` octets that gets to a remote RLOC and back uncut. Never rejects. */
   measurePathMtu?(path: Path, wanted: number): Promise<PathMtu>;
   /** What is missing on this host for the given roles. Needs no privilege. */

@@ -9,7 +9,7 @@ import { describe, it } from 'node:test';
 import { PORTS } from '../../src/lab/configs.js';
 import type { Lab } from '../../src/lab/lab.js';
 import { waitFor } from '../../src/lab/process.js';
-import { type Family, addresses } from '../../src/lab/topology.js';
+import { type Family, addresses, uplink } from '../../src/lab/topology.js';
 import { connection, established, idle, sharedLab, skip } from './support.js';
 
 const RATE = 60;
@@ -102,6 +102,26 @@ for (const family of [4, 6] as Family[]) {
       assert.equal((await running).sha256Match, true);
       await idle(lab());
     });
+
+    // IPv6 addresses go with the interface: bringing them back is the host's business.
+    if (family === 4)
+      it("a data centre's interface goes down and comes up: the R bit says so, the subflows follow", async () => {
+        const { running } = await startDownload(lab(), 45);
+        const [first, second] = [1, 2].map((index) => addresses.rloc(family, 1, index));
+        const reachable = async (rloc: string): Promise<boolean | undefined> => {
+          const { mappings } = await lab().api('gateway', 'mappingList');
+          const all = mappings.flatMap(({ locators }) => locators);
+          return all.find((locator) => locator.rloc === rloc)?.reachable;
+        };
+        await lab().run('dc1', ['ip', 'link', 'set', uplink(2), 'down']);
+        await waitFor('the R bit to be cleared', async () => (await reachable(second!)) === false, 5000);
+        await connection(lab(), PORTS.http, (found) => remotes(found).join() === first);
+        await lab().run('dc1', ['ip', 'link', 'set', uplink(2), 'up']);
+        await waitFor('the R bit to be set', async () => (await reachable(second!)) === true, 5000);
+        await connection(lab(), PORTS.http, (found) => established(found) === 2);
+        assert.equal((await running).sha256Match, true);
+        await idle(lab());
+      });
 
     it('the server moves to the other site, the connection stays', async () => {
       const { running } = await startDownload(lab(), 50);

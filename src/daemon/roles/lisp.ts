@@ -16,6 +16,7 @@ import type { MapServer } from '../../lisp/map-server.js';
 import type { Xtr } from '../../lisp/xtr.js';
 import { PathWatcher } from '../../gateway/watch.js';
 import type { Platform, PlaneEvent, PlaneOptions } from '../../platform/platform.js';
+import { RlocWatcher } from '../rloc-watcher.js';
 import type { Config, Role } from '../config.types.js';
 import type { Logger } from '../log.js';
 import type { State } from '../state.js';
@@ -74,6 +75,7 @@ export class LispSite {
   readonly control: ControlPlane;
   device: { device: string; mtu: number } | undefined;
   private watcher: PathWatcher | undefined;
+  private rlocs: RlocWatcher | undefined;
   private readonly started: (() => Promise<void> | void)[] = [];
 
   constructor(
@@ -81,6 +83,8 @@ export class LispSite {
     private config: Config,
     private readonly log: Logger,
     private readonly state: State,
+    /** A local RLOC is there again; the host may have forgotten its routes with the interface. */
+    private readonly onRlocReturned: () => void = () => undefined,
   ) {
     this.control = new ControlPlane(
       {
@@ -135,6 +139,17 @@ export class LispSite {
     this.started.push(() => platform.control.stop());
     this.control.start();
     this.started.push(() => this.control.stop());
+    if (xtr !== undefined && platform.liveAddresses !== undefined) {
+      this.rlocs = new RlocWatcher(
+        platform.clock,
+        () => platform.liveAddresses?.() ?? [],
+        config.rlocs.map(({ address }) => address),
+        (address, up) => this.onRloc(address, up),
+        (error) => log.error({ err: error }, 'looking at the local RLOCs failed'),
+      );
+      this.rlocs.start();
+      this.started.push(() => this.rlocs?.stop());
+    }
   }
 
   async update(config: Config): Promise<void> {
@@ -143,6 +158,7 @@ export class LispSite {
     await this.platform.control.update(transportAddresses(config));
     this.control.update(controlOptions(config));
     this.config = config;
+    this.rlocs?.update(config.rlocs.map(({ address }) => address));
     if (this.xtr !== undefined) this.setStatic(config, before);
   }
 
@@ -168,6 +184,17 @@ export class LispSite {
     }
   }
 
+  private onRloc(address: string, up: boolean): void {
+    if (up) this.log.info({ rloc: address }, `the RLOC ${address} is there again`);
+    else
+      this.log.warn(
+        { rloc: address },
+        `the RLOC ${address} is gone: its interface is down or has no carrier`,
+      );
+    if (up) this.onRlocReturned();
+    this.xtr?.setLocalRlocState(address, up);
+  }
+
   private onMapping(change: MappingChange): void {
     const { plane } = this.platform;
     try {
@@ -182,6 +209,9 @@ export class LispSite {
     switch (event.type) {
       case 'miss':
         this.xtr?.miss(event.iid, event.eid);
+        break;
+      case 'stray':
+        this.xtr?.stray(event);
         break;
       case 'path-mtu':
         this.log.info({ path: event.path, mtu: event.mtu }, "a path's MTU is lower than assumed");

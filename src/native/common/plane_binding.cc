@@ -398,6 +398,13 @@ private:
 					item.Set("type", "gleaned");
 					item.Set("pin", PinObject(env, event.flow, event.path, true));
 					break;
+				case AM_EVENT_STRAY:
+					item.Set("type", "stray");
+					item.Set("iid", event.flow.iid);
+					item.Set("source", Text(event.flow.src));
+					item.Set("destination", Text(event.flow.dst));
+					item.Set("rloc", Text(event.path.remote));
+					break;
 				default:
 					item.Set("type", "path-mtu");
 					item.Set("path", PathObject(env, event.path));

@@ -370,11 +370,10 @@ am_core_events(struct am_core *core, struct am_event *out, unsigned room)
 	return (taken);
 }
 
-static void
-miss(struct am_core *core, enum am_direction direction, uint32_t iid, const struct lisp_addr *eid, uint64_t now_ms)
+/* Whether the same was told a moment ago, to whoever asks with this hash. */
+static bool
+told_lately(struct am_core *core, uint32_t hash, uint64_t now_ms)
 {
-	uint32_t hash = lisp_hash_words(eid->words, 4, iid * 2 + direction + eid->af);
-	struct am_event event;
 	bool repeated;
 
 	pthread_mutex_lock(&core->event_lock);
@@ -385,13 +384,40 @@ miss(struct am_core *core, enum am_direction direction, uint32_t iid, const stru
 		core->misses[hash % MISS_SLOTS].last_ms = now_ms;
 	}
 	pthread_mutex_unlock(&core->event_lock);
-	if (repeated)
+	return (repeated);
+}
+
+static void
+miss(struct am_core *core, enum am_direction direction, uint32_t iid, const struct lisp_addr *eid, uint64_t now_ms)
+{
+	struct am_event event;
+
+	if (told_lately(core, lisp_hash_words(eid->words, 4, iid * 2 + direction + eid->af), now_ms))
 		return;
 	memset(&event, 0, sizeof(event));
 	event.type = AM_EVENT_MISS;
 	event.direction = direction;
 	event.eid = *eid;
 	event.flow.iid = iid;
+	push_event(core, &event, now_ms);
+}
+
+/* A packet for an EID that is not of this site: its sender may have an old mapping (RFC 9301 section 6.1). */
+static void
+stray(struct am_core *core, const struct lisp_decap_plan *plan, uint64_t now_ms)
+{
+	const struct lisp_flow *flow = &plan->inner.flow;
+	struct am_event event;
+	uint32_t hash;
+
+	hash = lisp_hash_words(plan->path.remote.words, 4, plan->path.remote.af);
+	if (told_lately(core, lisp_hash_words(flow->dst.words, 4, hash ^ flow->iid), now_ms))
+		return;
+	memset(&event, 0, sizeof(event));
+	event.type = AM_EVENT_STRAY;
+	event.direction = AM_DECAP;
+	event.flow = *flow;
+	event.path = plan->path;
 	push_event(core, &event, now_ms);
 }
 
@@ -456,6 +482,9 @@ am_core_decap(struct am_core *core, const struct lisp_outer *outer, uint8_t *dat
 	if (known)
 		lisp_paths_received(core->tables.paths, number, good, octets, now_ms);
 	pthread_rwlock_unlock(&core->lock);
+	for (i = 0; i < made; i++)
+		if (plans[i].verdict == LISP_DROP && plans[i].cause == LISP_DROP_NOT_LOCAL)
+			stray(core, &plans[i], now_ms);
 	if (good == 0)
 		return (made);
 	lisp_add64(&core->decapsulated, good);

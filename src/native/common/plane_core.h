@@ -27,13 +27,13 @@ extern "C" {
 
 enum am_direction { AM_ENCAP = 0, AM_DECAP = 1 };
 
-enum am_event_type { AM_EVENT_MISS = 0, AM_EVENT_GLEANED, AM_EVENT_PATH_MTU, AM_EVENT_TYPES };
+enum am_event_type { AM_EVENT_MISS = 0, AM_EVENT_GLEANED, AM_EVENT_PATH_MTU, AM_EVENT_STRAY, AM_EVENT_TYPES };
 
 struct am_event {
 	enum am_event_type	type;
 	enum am_direction	direction;	/* of a miss: AM_DECAP is a source check */
 	struct lisp_addr	eid;		/* of a miss */
-	struct lisp_flow	flow;		/* of a gleaned pin, with its iid; also the iid of a miss */
+	struct lisp_flow	flow;		/* of a gleaned pin or a stray packet, with its iid; also the iid of a miss */
 	struct lisp_path	path;
 	uint16_t		mtu;		/* of the inner packet */
 };

@@ -118,6 +118,14 @@ export interface HostNetwork {
   close(): Promise<void>;
 }
 
+/** Arguments of ip that make a change, and that take it back. */
+interface Change {
+  key: string;
+  work: string[];
+  back: string[];
+  again?: boolean;
+}
+
 // ---------------------------------------------------------------- checks
 
 /** A request that names something it must not; nothing has been done. */
@@ -351,9 +359,13 @@ export class LocalHostNetwork implements HostNetwork {
     return done;
   }
 
-  /** Does it unless it is done already, and remembers how to take it back. */
-  async #once(key: string, work: string[], back: string[]): Promise<void> {
-    if (this.#undo.has(key)) return;
+  /** Does it unless it is done already, and remembers how to take it back. `again`: the kernel may have undone it. */
+  async #once(key: string, work: string[], back: string[], again = false): Promise<void> {
+    if (this.#undo.has(key)) {
+      if (again)
+        await this.run('ip', work).catch((error: Error) => this.warn(`could not restore: ${error.message}`));
+      return;
+    }
     await this.run('ip', work);
     this.#undo.set(key, { what: `ip ${back.join(' ')}`, run: () => this.run('ip', back) });
   }
@@ -372,9 +384,9 @@ export class LocalHostNetwork implements HostNetwork {
   }
 
   /** Makes the entries under `area:` be exactly `wanted`. */
-  async #replace(area: string, wanted: { key: string; work: string[]; back: string[] }[]): Promise<void> {
+  async #replace(area: string, wanted: Change[]): Promise<void> {
     const keys = new Set(wanted.map(({ key }) => `${area}:${key}`));
-    for (const { key, work, back } of wanted) await this.#once(`${area}:${key}`, work, back);
+    for (const { key, work, back, again } of wanted) await this.#once(`${area}:${key}`, work, back, again);
     for (const key of [...this.#undo.keys()].reverse())
       if (key.startsWith(`${area}:`) && !keys.has(key)) await this.#takeBack(key);
   }
@@ -477,7 +489,7 @@ export class LocalHostNetwork implements HostNetwork {
   setRlocRoutes(rlocs: RlocRoute[]): Promise<void> {
     return this.#serial(async () => {
       checkInteger('number of RLOCs', rlocs.length, 0, RLOC_TABLES);
-      const wanted: { key: string; work: string[]; back: string[] }[] = [];
+      const wanted: Change[] = [];
       const tables = new Map<string, number>();
       for (const key of this.#undo.keys()) {
         const found = /^rloc:(\S+) rule (\d+)/.exec(key);
@@ -507,6 +519,8 @@ export class LocalHostNetwork implements HostNetwork {
           key: `${address} route ${route.join(' ')}`,
           work: [familyFlag(family), 'route', 'replace', ...route, ...proto],
           back: [familyFlag(family), 'route', 'del', ...route, ...proto],
+          // It goes when its interface goes down, and does not come back by itself.
+          again: true,
         });
         wanted.push({
           key: `${address} rule ${table}`,

@@ -4,7 +4,7 @@
  * The Linux platform: nftables TPROXY in, kernel MPTCP out, a relay of native threads between them, the LISP data plane
  * on a TUN device. Nothing is opened before a part is started.
  */
-import { ControlSockets } from '../control-sockets.js';
+import { ControlSockets, liveAddresses } from '../control-sockets.js';
 import { measurePathMtu } from '../echo.js';
 import { nativePart } from '../../native/index.js';
 import type { Finding, HostOptions, LispDataPlane, Platform } from '../platform.js';
@@ -53,6 +53,7 @@ export async function createLinuxPlatform(options: LinuxPlatformOptions = {}): P
       await host.setLocalPrefixes(localPrefixes);
     },
     close: () => host.close(),
+    liveAddresses,
     measurePathMtu: measurePathMtu('linux'),
     doctor: (): Promise<Finding[]> => doctor(),
     clean: () => host.clean(options.device ?? 'lisp0'),

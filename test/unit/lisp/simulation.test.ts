@@ -582,6 +582,28 @@ describe('an SMR', () => {
     assert.equal(network.sent(({ to }) => to === '203.0.113.66', since).length, 0);
   });
 
+  it('is sent to who still sends here what has gone, once a second, and not for what never was here', async () => {
+    const { network, a } = world();
+    await until(network, () => registered(a));
+    a.xtr!.update(xtrOptions(SITE_A.site, SITE_A.rlocs, []));
+    await network.clock.advance(5000);
+    const since = network.clock.now();
+    const stray = (destination: string): void =>
+      a.xtr!.stray({ iid: 0, destination, source: '192.0.2.1', rloc: GATEWAY.rlocs[1]! });
+    for (let index = 0; index < 20; index++) {
+      stray(SERVER);
+      stray('8.8.8.8');
+      await network.clock.advance(100);
+    }
+    const smrs = network.sent(({ message }) => message.type === 'map-request' && message.smr, since);
+    assert.ok(smrs.length >= 1 && smrs.length <= 3, `${smrs.length} SMRs`);
+    assert.ok(smrs.every(({ to }) => to === GATEWAY.rlocs[1]));
+    for (const { message } of smrs) {
+      assert.ok(message.type === 'map-request');
+      assert.deepEqual(message.sourceEid, ipAddress(SERVER));
+    }
+  });
+
   it('is sent when a local RLOC goes down', async () => {
     const { network, g, a } = world();
     await until(network, () => registered(a) && registered(g));

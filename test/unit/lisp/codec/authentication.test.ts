@@ -57,7 +57,11 @@ describe('authentication', () => {
   }
 
   it('derives the key of each message as RFC 9301 section 5.6 says, by RFC 5869 written out', () => {
-    const salts = ['Map-Register Authentication', 'Map-Notify Authentication', 'Map-Notify-Ack Authentication'];
+    const salts = [
+      'Map-Register Authentication',
+      'Map-Notify Authentication',
+      'Map-Notify-Ack Authentication',
+    ];
     const good = authenticationVectors().filter(
       ({ key, verdict }) => key.algorithm === 'hmac-sha-256-128-hkdf' && verdict === 'ok',
     );

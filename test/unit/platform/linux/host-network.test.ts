@@ -195,9 +195,22 @@ describe('LocalHostNetwork', () => {
     ran.length = 0;
     await host.setRlocRoutes([b, a]);
     assert.deepEqual(ran, [
+      // The kernel forgets a route with its interface: it is made to be there each time.
+      'ip -4 route replace default via 203.0.114.1 table 4351 proto 143',
       'ip -4 route replace default via 203.0.113.1 table 4350 proto 143',
       'ip -4 rule add pref 4350 from 203.0.113.2 lookup 4350 proto 143',
     ]);
+  });
+
+  it('a route of an RLOC whose interface is down does not stop the others', async () => {
+    const { host, ran, fail } = recorder();
+    const a = { address: '203.0.113.2', gateway: '203.0.113.1' };
+    const b = { address: '203.0.114.2', gateway: '203.0.114.1' };
+    await host.setRlocRoutes([a]);
+    ran.length = 0;
+    fail(/113\.1 table/);
+    await host.setRlocRoutes([a, b]);
+    assert.ok(ran.includes('ip -4 route replace default via 203.0.114.1 table 4351 proto 143'));
   });
 
   it('a failed first interception leaves nothing', async () => {

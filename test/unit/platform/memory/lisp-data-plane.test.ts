@@ -142,6 +142,18 @@ test('a packet waits for the mapping of its source', async () => {
   assert.deepEqual(inner.map(hex), [hex(SYN_ACK)]);
 });
 
+test('a packet for an EID that is not of this site is told of, once in a while', async () => {
+  const { plane, inner, events } = await site({ localEids: ['192.0.2.128/28'] }, [
+    mapping('198.18.0.0/16', '203.0.123.2'),
+  ]);
+  for (let index = 0; index < 5; index++) plane.receive(fromServer('203.0.113.2', '203.0.123.2'));
+  assert.deepEqual(inner, []);
+  assert.equal(plane.stats().drops['not-local'], 5);
+  assert.deepEqual(events, [
+    { type: 'stray', iid: 0, source: '198.18.1.10', destination: '192.0.2.1', rloc: '203.0.123.2' },
+  ]);
+});
+
 test('a pin decides; without it the answer takes the path of the question', async () => {
   const { plane, outer, events } = await site({}, [mapping('198.18.0.0/16', '203.0.123.2', '203.0.124.2')]);
   for (const [local, remote] of [
