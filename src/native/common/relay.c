@@ -52,6 +52,10 @@
 #define SPARE_PIPES 8
 /* Pipes a worker may have; beyond that, and without descriptors for more, octets are copied. */
 #define PIPES 256
+/* What is asked of splice() at first, and what a read must have brought for splice() to be worth its pages and pipe. From an MPTCP
+ * socket the kernel takes a page for every 4096 octets asked for before it looks how many there are. */
+#define ASK_MIN (64u * 1024)
+#define BULK (32u * 1024)
 /* Octets of one direction before others have their turn. */
 #define TURN (1024u * 1024)
 #define EVENTS 256
@@ -81,6 +85,7 @@ struct direction {
 	uint8_t *buffer;
 	uint32_t capacity, start, end;
 	int pipe[2];
+	uint32_t ask; /* of the next splice(); 0: the last read was small, and the next is a copy */
 	bool eof;  /* the source has no more */
 	bool shut; /* and the sink has been told */
 	_Atomic uint64_t moved;
@@ -217,7 +222,7 @@ static int take_pipe(struct worker *w, struct direction *d)
 
 static ssize_t fill_pipe(int from, const struct direction *d)
 {
-	return splice(from, NULL, d->pipe[1], NULL, PIPE_SIZE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	return splice(from, NULL, d->pipe[1], NULL, d->ask, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 }
 
 static ssize_t drain_pipe(const struct direction *d, int to)
@@ -386,13 +391,23 @@ static void failed(struct session *s, int side, int error)
 
 /* ------------------------------------------------------------ moving */
 
-/* Octets, 0 at the end, -EAGAIN when there is nothing now. */
-static ssize_t fill(struct worker *w, struct direction *d, enum am_relay_method method, int from)
+/* Octets, 0 at the end, -EAGAIN when there is nothing now. Whether it is worth asking again at once: the poller says so as well. */
+static ssize_t fill(struct worker *w, struct direction *d, enum am_relay_method method, int from, bool *more)
 {
+	bool by_pipe = method == AM_RELAY_SPLICE && d->ask != 0;
+	uint32_t asked;
 	ssize_t got;
 
-	if (method == AM_RELAY_SPLICE && d->buffer == NULL && (d->pipe[0] >= 0 || take_pipe(w, d) == 0)) {
+	/* The other kind of room, empty now. */
+	if (by_pipe ? d->buffer != NULL : d->pipe[0] >= 0)
+		release(w, d);
+	if (by_pipe && (d->pipe[0] >= 0 || take_pipe(w, d) == 0)) {
+		asked = d->ask;
 		got = fill_pipe(from, d);
+		if (got == (ssize_t)asked)
+			d->ask = asked < PIPE_SIZE / 2 ? asked * 2 : PIPE_SIZE;
+		else if (got >= 0 && (size_t)got < asked / 4)
+			d->ask = got < (ssize_t)BULK ? 0 : asked / 2 < ASK_MIN ? ASK_MIN : asked / 2;
 	} else {
 		if (d->buffer == NULL) {
 			d->buffer = take_buffer(w);
@@ -401,12 +416,16 @@ static ssize_t fill(struct worker *w, struct direction *d, enum am_relay_method 
 			d->capacity = BUFFER_SIZE;
 			w->held += BUFFER_SIZE;
 		}
-		got = recv(from, d->buffer, w->held > HELD_MANY ? BUFFER_SIZE_THEN : BUFFER_SIZE, 0);
+		asked = w->held > HELD_MANY ? BUFFER_SIZE_THEN : BUFFER_SIZE;
+		got = recv(from, d->buffer, asked, 0);
+		if (got >= (ssize_t)BULK)
+			d->ask = ASK_MIN;
 	}
 	if (got < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
 	d->start = 0;
 	d->end = (uint32_t)got;
+	*more = (uint32_t)got >= asked / 2;
 	return got;
 }
 
@@ -454,6 +473,7 @@ static void pump(struct session *s, int way)
 	enum am_relay_method method = way == UP ? w->relay->config.up : w->relay->config.down;
 	uint32_t budget = TURN;
 	bool first = true;
+	bool more = true;
 
 	while (!s->dead) {
 		if (held(d) > 0) {
@@ -472,7 +492,7 @@ static void pump(struct session *s, int way)
 			d->start = d->end = 0;
 			if (d->capacity != 0 && d->capacity != BUFFER_SIZE)
 				release(w, d);
-			if (budget == 0)
+			if (budget == 0 || !more)
 				/* More may be waiting; the poller will say so after the others had their turn. */
 				return release(w, d);
 		}
@@ -489,7 +509,7 @@ static void pump(struct session *s, int way)
 				finish(s, AM_CLOSE_FINISHED, 0);
 			return;
 		}
-		ssize_t got = fill(w, d, method, s->sides[from].fd);
+		ssize_t got = fill(w, d, method, s->sides[from].fd, &more);
 		if (d->pipe[0] >= 0 && (got == 0 || (got == -EAGAIN && first))) {
 			/* Readable, yet nothing to splice, or the end: an urgent octet may be next, and splice() does not
 			 * see past it. recv() does, and what it says counts. */
@@ -615,6 +635,29 @@ static void check_timeouts(struct worker *w)
 
 /* ------------------------------------------------------------ the thread */
 
+static void set_options(int fd, uint32_t keepalive_s)
+{
+	int on = 1;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0 && (flags & O_NONBLOCK) == 0)
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	/* We pass on what arrives when it arrives: waiting for more is the endpoints' business. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	/* Urgent octets stay where they are in the stream instead of getting lost beside it. */
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+	if (keepalive_s != 0) {
+		int idle = keepalive_s > 32767 ? 32767 : (int)keepalive_s;
+		int interval = idle > 15 ? 15 : idle;
+		int probes = 4;
+
+		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	}
+}
+
 static void begin(struct worker *w, struct session *s)
 {
 	int64_t due;
@@ -625,6 +668,10 @@ static void begin(struct worker *w, struct session *s)
 	if (s->next != NULL)
 		s->next->at = &s->next;
 	w->sessions = s;
+	for (int i = 0; i < 2; i++)
+		set_options(s->sides[i].fd, s->options.keepalive_s);
+	/* The client has mostly said something while its server was looked for. */
+	pump(s, UP);
 	for (int i = 0; i < 2 && !s->dead; i++)
 		update_interest(s, i);
 	due = earliest(s, w->now);
@@ -828,29 +875,6 @@ static struct session *find_session(struct am_relay *r, uint64_t number, uint32_
 	return chunk == NULL ? NULL : &chunk[index % CHUNK];
 }
 
-static void set_options(int fd, uint32_t keepalive_s)
-{
-	int on = 1;
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags >= 0 && (flags & O_NONBLOCK) == 0)
-		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-	/* We pass on what arrives when it arrives: waiting for more is the endpoints' business. */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	/* Urgent octets stay where they are in the stream instead of getting lost beside it. */
-	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-	if (keepalive_s != 0) {
-		int idle = keepalive_s > 32767 ? 32767 : (int)keepalive_s;
-		int interval = idle > 15 ? 15 : idle;
-		int probes = 4;
-
-		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-	}
-}
-
 int am_relay_run(struct am_relay *r, int client, int server, const struct am_session_options *options, uint64_t *number)
 {
 	struct worker *w = &r->workers[0];
@@ -865,8 +889,6 @@ int am_relay_run(struct am_relay *r, int client, int server, const struct am_ses
 	for (unsigned i = 1; i < r->config.threads; i++)
 		if (atomic_load(&r->workers[i].count) < atomic_load(&w->count))
 			w = &r->workers[i];
-	set_options(client, options->keepalive_s);
-	set_options(server, options->keepalive_s);
 	s->worker = w;
 	s->seen = NULL;
 	s->seen_count = 0;
@@ -876,7 +898,7 @@ int am_relay_run(struct am_relay *r, int client, int server, const struct am_ses
 		s->sides[i] = (struct side){ .session = s, .fd = i == CLIENT ? client : server };
 		struct direction *d = &s->directions[i];
 		d->buffer = NULL;
-		d->capacity = d->start = d->end = 0;
+		d->capacity = d->start = d->end = d->ask = 0;
 		d->pipe[0] = d->pipe[1] = -1;
 		d->eof = d->shut = false;
 		atomic_store(&d->moved, 0);
