@@ -157,6 +157,21 @@ export async function prepare(
   await build('inject', [join(programs, 'inject.c')], []);
   const interception = ['control.c', 'tproxyctl.c', 'divert.c'].map((name) => join(library, name));
   await build('tproxy', [join(programs, 'tproxy.c'), ...interception], []);
+  const common = join(project, 'src', 'native', 'common');
+  await buildProgram(
+    [
+      join(programs, 'agent.c'),
+      ...['connector', 'descriptors', 'divert', 'lispctl', 'poller', 'tproxyctl'].map((name) =>
+        join(library, `${name}.c`),
+      ),
+      ...['descriptors', 'errno_name', 'listener', 'relay'].map((name) => join(common, `${name}.c`)),
+    ],
+    [...includes, common],
+    ['pthread'],
+    join(directory, 'agent'),
+    environment,
+    tools,
+  );
   for (const name of readdirSync(guest)) {
     if (name === 'rc' || name.endsWith('.sh')) {
       copyFileSync(join(guest, name), join(directory, name));

@@ -3,6 +3,7 @@
 /** What is run, one boot each: guest/<name>.sh, on which kernel and with what from the host. */
 import type { Tools, VmEnvironment } from './environment.js';
 import type { Stage } from './image.js';
+import { gatewayHost } from './gateway.js';
 import { interopHost } from './interop.js';
 
 export interface ScenarioContext {
@@ -104,5 +105,13 @@ export const scenarios: Scenario[] = [
     debug: true,
     timeoutMs: 1_800_000,
     ...TWO_CPUS,
+  },
+  {
+    name: 'gateway',
+    title:
+      "the daemon: a client's SYN through divert, decision, tproxy and lisp to a server; bypass, refusal, unreachable",
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: gatewayHost,
   },
 ];

@@ -73,13 +73,16 @@ export class HeldSyns {
     return 'hold';
   }
 
-  /** Not held any more from now on. False: it was not. */
-  decide(key: string, sequence: number): boolean {
+  /**
+   * Not held any more from now on. `remember`: should it come again it passes; else that is a new question. False: it was not
+   * held.
+   */
+  decide(key: string, sequence: number, remember = true): boolean {
     const held = this.#held.get(key);
     if (held?.sequence !== sequence) return false;
     this.clock.clearTimeout(held.timer);
     this.#held.delete(key);
-    this.#remember(key, sequence);
+    if (remember) this.#remember(key, sequence);
     return true;
   }
 

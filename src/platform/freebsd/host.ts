@@ -13,6 +13,7 @@ import {
   CommandLispDevice,
   type DeviceSettings,
   type LispDevice,
+  loadModule,
   type Run,
   runCommand,
 } from './lisp-device.js';
@@ -88,11 +89,12 @@ export class LocalFreeBsdHost implements FreeBsdHost {
   async open(what: DeviceName): Promise<number> {
     switch (what) {
       case 'divert':
-        await this.run('/sbin/kldload', ['-n', 'pf', 'ipdivert']);
+        await loadModule(this.run, 'pf');
+        await loadModule(this.run, 'ipdivert');
         return this.openers.divert(DIVERT_PORT);
       case 'tproxy':
       case 'lisp':
-        await this.run('/sbin/kldload', ['-n', what]);
+        await loadModule(this.run, what);
         return this.openers.device(`/dev/${what}`);
     }
   }

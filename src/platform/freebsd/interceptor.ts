@@ -231,7 +231,8 @@ export class FreeBsdInterceptor implements Interceptor {
       client,
       destination,
       settle: (how) => {
-        if (!this.#syns.decide(key, sequence)) return false;
+        // What could not be reached a second ago may be reached when the client tries again.
+        if (!this.#syns.decide(key, sequence, how === 'inject')) return false;
         send(how);
         return true;
       },

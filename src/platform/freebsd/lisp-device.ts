@@ -36,6 +36,16 @@ export const runCommand: Run = (command, args, input) =>
     child.stdin?.end(input ?? '');
   });
 
+/** Loads a module that is not there yet. In a jail only the host can, and must have. */
+export async function loadModule(run: Run, name: string): Promise<void> {
+  try {
+    await run('/sbin/kldstat', ['-q', '-n', `${name}.ko`]);
+  } catch {
+    // Not a file of its own: perhaps part of the kernel, which is no error with -n.
+    await run('/sbin/kldload', ['-n', name]);
+  }
+}
+
 /** Names the cloner makes: lisp0, lisp1, ... */
 const NAME = /^lisp\d{1,4}$/;
 
@@ -46,8 +56,7 @@ export class CommandLispDevice implements LispDevice {
     if (!NAME.test(name)) {
       throw new PlatformError(`${name}: lisp(4) interfaces are called lisp0, lisp1, ...`, 'EINVAL');
     }
-    // -n: a module that is there already is no error.
-    await this.run('/sbin/kldload', ['-n', 'lisp']);
+    await loadModule(this.run, 'lisp');
     const interfaces = (await this.run('/sbin/ifconfig', ['-l'])).trim().split(/\s+/);
     if (!interfaces.includes(name)) await this.run('/sbin/ifconfig', [name, 'create']);
     return name;

@@ -33,6 +33,8 @@ test('a repeated SYN is matched to the one held, then passes as decided', () => 
   assert.equal(offer('a'), 'pass');
   clock.advance(5001);
   assert.equal(offer('a'), 'hold');
+  assert.equal(syns.decide('a', 1, false), true);
+  assert.equal(offer('a'), 'hold');
   assert.deepEqual(expired, []);
 });
 

@@ -43,11 +43,17 @@ function world(answers: Record<string, string | Error> = {}): {
 }
 
 test('modules are loaded before their devices are opened', async () => {
-  const { host, calls } = world();
+  const { host, calls } = world({ 'kldstat -q -n pf.ko': new Error('not there') });
   assert.equal(await host.open('divert'), 4340);
   await host.open('tproxy');
   await host.open('lisp');
-  assert.deepEqual(calls, ['kldload -n pf ipdivert', 'kldload -n tproxy', 'kldload -n lisp']);
+  assert.deepEqual(calls, [
+    'kldstat -q -n pf.ko',
+    'kldload -n pf',
+    'kldstat -q -n ipdivert.ko',
+    'kldstat -q -n tproxy.ko',
+    'kldstat -q -n lisp.ko',
+  ]);
 });
 
 test("the gateway's addresses are the LISP device's, and its sockets have a table of their own", async () => {

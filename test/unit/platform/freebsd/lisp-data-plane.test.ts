@@ -166,10 +166,10 @@ void test('the interface is made once, and its routes follow the configuration',
     previous: ['10.0.0.0/8'],
   });
   assert.deepEqual(commands, [
-    '/sbin/kldload -n lisp',
+    '/sbin/kldstat -q -n lisp.ko',
     '/sbin/ifconfig -l',
     '/sbin/ifconfig lisp0 create',
-    '/sbin/kldload -n lisp',
+    '/sbin/kldstat -q -n lisp.ko',
     '/sbin/ifconfig -l',
     '/sbin/ifconfig lisp0 mtu 1444 up',
     '/sbin/route -q -n add -inet -net 198.18.0.0/15 -interface lisp0',

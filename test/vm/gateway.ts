@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * The host's side of the gateway scenario: the daemon runs here, its kernel is the guest's.
+ *
+ *   Daemon, FreeBSD platform (here) -- agent-link.ts -- TCP, forwarded by QEMU -- agent (jail xa) -- pf, tproxy(4), lisp(4)
+ */
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { loadConfig } from '../../src/daemon/config.js';
+import { Daemon } from '../../src/daemon/daemon.js';
+import { createLog } from '../../src/daemon/log.js';
+import { State } from '../../src/daemon/state.js';
+import { createFreeBsdPlatform } from '../../src/platform/freebsd/index.js';
+import type { ControlTransport } from '../../src/platform/platform.js';
+import { systemClock } from '../../src/platform/system-clock.js';
+import { AgentLink, remoteNative } from './agent-link.js';
+import type { HostSide, ScenarioContext } from './scenarios.js';
+
+const AGENT = { address: '10.0.2.15', port: 4343 };
+
+const CONFIG = (directory: string): string => `roles = ["access"]
+state_dir = ${JSON.stringify(join(directory, 'state'))}
+
+[api]
+socket = ${JSON.stringify(join(directory, 'amptcpd.sock'))}
+
+[log]
+level = "debug"
+
+[[rloc]]
+address = "203.0.111.1"
+
+[[rloc]]
+address = "203.0.112.1"
+
+[lisp]
+device = "lisp0"
+
+[lisp.probe]
+interval_ms = 3600000
+
+[[lisp.mapping]]
+eid = "198.18.2.0/24"
+rlocs = [{ address = "203.0.121.1", priority = 1, weight = 1 }, { address = "203.0.122.1", priority = 1, weight = 1 }]
+
+[[lisp.mapping]]
+eid = "2001:db8:2::/64"
+rlocs = [{ address = "203.0.122.1", priority = 1, weight = 1 }]
+
+[intercept]
+interfaces = ["epair0b"]
+ports = ["5001-5099"]
+include = ["198.18.0.0/16", "2001:db8::/32"]
+nat = ["192.0.2.8/30", "2001:db8:9::8/126"]
+
+[mptcp]
+connect_timeout_ms = 2000
+`;
+
+/** Mappings are static in this scenario: nobody is asked, and nobody asks. */
+const noControl: ControlTransport = {
+  start: () => Promise.resolve(),
+  update: () => Promise.resolve(),
+  send: () => undefined,
+  stop: () => Promise.resolve(),
+};
+
+/** The addon itself cannot be loaded here; that it compiles and links for FreeBSD is seen from here. */
+async function buildAddon(
+  { project, environment, tools }: ScenarioContext,
+  directory: string,
+): Promise<string> {
+  const include = [join(dirname(process.execPath), '..', 'include', 'node'), '/usr/include/node'].find(
+    (place) => existsSync(join(place, 'uv.h')),
+  );
+  if (include === undefined)
+    return "the addon was not built: Node's uv.h is not on this host (Debian: libnode-dev)";
+  const target = `--target=x86_64-unknown-freebsd14.0 --sysroot=${environment.sysroot}`;
+  const script = join(project, 'src', 'native', 'freebsd', 'build.sh');
+  await promisify(execFile)('sh', [script, join(directory, 'amptcp.node')], {
+    env: {
+      ...process.env,
+      CC: `${tools.clang} ${target}`,
+      CXX: `${tools.clang.replace(/clang(-\d+)?$/, 'clang++$1')} ${target} -stdlib=libc++`,
+      LDFLAGS: `--ld-path=${tools.lld}`,
+      NODE_INCLUDE: include,
+    },
+  });
+  return 'the addon compiles and links for FreeBSD';
+}
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+
+export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
+  const { environment } = context;
+  const directory = mkdtempSync(join(tmpdir(), 'amptcp-vm-gateway-'));
+  console.log(`# gateway: ${await buildAddon(context, directory)}`);
+  const port = await freePort();
+  const { target } = environment;
+  const native = target.kind === 'tree' && existsSync(join(target.root, 'usr/local/bin/node'));
+  console.log(
+    native
+      ? '# gateway: Node.js is in the guest, but this scenario drives the agent: the daemon runs on the host'
+      : '# gateway: no Node.js in the guest: the daemon runs on the host, its native object is the agent in the guest',
+  );
+  let link: AgentLink | undefined;
+  let daemon: Daemon | undefined;
+
+  const start = async (): Promise<string> => {
+    const file = join(directory, 'amptcpd.toml');
+    writeFileSync(file, CONFIG(directory));
+    const { config } = loadConfig(file);
+    link = await AgentLink.open('127.0.0.1', port);
+    const { native: parts, run } = remoteNative(link);
+    const warn = (message: string): void => console.log(`# daemon: ${message}`);
+    const platform = createFreeBsdPlatform(
+      { relayThreads: 1, warn },
+      { native: parts, run, clock: systemClock, control: noControl },
+    );
+    const log = createLog(process.env['VM_CONSOLE'] ? 'debug' : 'fatal');
+    daemon = new Daemon(platform, file, config, log, new State(config.stateDir));
+    await daemon.start();
+    return 'ok';
+  };
+  const commands: Record<string, (words: string[]) => Promise<string> | string> = {
+    start,
+    /** total, bypassed, failed, closed by reason, octets */
+    counters: () => JSON.stringify(daemon?.gateway?.counters),
+    active: () => String(daemon?.gateway?.active),
+    pins: () =>
+      JSON.stringify(
+        daemon?.platform.plane
+          .listPins()
+          .map(({ flow, path }) => [flow.local.address, flow.remote.port, path]),
+      ),
+    plane: () => JSON.stringify(daemon?.platform.plane.stats()),
+    reload: async () => JSON.stringify(await daemon!.reload()),
+    bypass: async () => JSON.stringify(await daemon!.platform.interceptor.listBypass()),
+    stop: async () => {
+      await daemon!.stop();
+      daemon = undefined;
+      await link?.close();
+      return 'ok';
+    },
+    kill: async () => {
+      daemon = undefined;
+      await link?.close();
+      return 'ok';
+    },
+  };
+  return {
+    prefix: [],
+    devices: [
+      '-netdev',
+      `user,id=host,restrict=on,hostfwd=tcp:127.0.0.1:${port}-${AGENT.address}:${AGENT.port}`,
+      '-device',
+      'virtio-net-device,netdev=host',
+    ],
+    async request(words) {
+      const [name = '', ...rest] = words.split(' ');
+      const command = commands[name];
+      if (!command) return `failed no command ${name}`;
+      try {
+        return await command(rest);
+      } catch (error) {
+        for (const call of link?.trace.slice(-8) ?? []) console.log(`#   call ${call}`);
+        return `failed ${(error as Error).message.replaceAll('\n', ' ')}`;
+      }
+    },
+    async close() {
+      await link?.close();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}

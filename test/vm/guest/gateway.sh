@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The daemon's TypeScript on a real FreeBSD: a client's connection from its SYN to the server.
+#
+#	ha ---- xa ==== p1 ==== xb ---- hb		(the network of library.sh)
+#	          \==== p2 ====/
+#
+#	ha	client
+#	xa	the gateway: pf under 'block all', tproxy(4), lisp(4); an agent does what the daemon, on the host, calls
+#	xb	xTR of the server's site: lisp(4), set up by hand
+#	hb	server: 198.18.2.10 and 2001:db8:2::10 are EIDs, behind LISP only;
+#		198.18.3.10 and 2001:db8:3::10 have no mapping and are reached by ordinary routes
+#
+#	ha: SYN -> xa: divert(4) | tproxy(4) -> agent -> daemon: decide, plan -> agent: TCP by lisp0 -> xb -> hb
+#	   <- SYN-ACK, once hb has answered <-
+. /amptcp/library.sh
+tproxy=/amptcp/tproxy
+
+# ask WORDS...: to the daemon on the host; its answer is the next line on the console.
+ask() {
+	echo "HOST $*"
+	read -r answer
+	case $answer in failed*) return 1 ;; esac
+}
+for module in pf ipdivert; do kldload /boot/kernel/$module.ko; done
+kldload /amptcp/tproxy.ko
+kldload /amptcp/lisp.ko
+build_network
+sysctl net.inet.tcp.rexmit_initial=500 >/dev/null
+jexec xa sysctl net.inet.icmp.icmplim=0 >/dev/null
+
+# The far site.
+jexec xb ifconfig lisp create >/dev/null
+jexec xb ifconfig lisp0 inet 198.18.2.2/32 up
+jexec xb ifconfig lisp0 inet6 2001:db8:2::2/128
+jexec xb route -q add -net 192.0.2.8/30 -iface lisp0
+jexec xb route -q -6 add -net 2001:db8:9::8/126 -iface lisp0
+jexec xb $lisp eids 198.18.2.0/24 2001:db8:2::/64
+jexec xb $lisp rlocs 203.0.121.1 203.0.122.1
+for eid in 192.0.2.8/30 2001:db8:9::8/126; do jexec xb $lisp map 0 $eid 203.0.111.1,1,1 203.0.112.1,1,1; done
+
+# Ordinary routes to what has no mapping.
+jexec xb ifconfig epair5b inet 198.18.3.1/24 alias
+jexec xb ifconfig epair5b inet6 2001:db8:3::1/64 no_dad alias
+jexec hb ifconfig epair5a inet 198.18.3.10/24 alias
+jexec hb ifconfig epair5a inet6 2001:db8:3::10/64 no_dad alias
+route4 xa 198.18.3.0/24 203.0.111.254
+route6 xa 2001:db8:3::/64 2001:db8:a:1::254
+route4 p1 198.18.3.0/24 203.0.121.1
+route6 p1 2001:db8:3::/64 2001:db8:b:1::1
+route4 p1 198.18.1.0/24 203.0.111.1
+route6 p1 2001:db8:1::/64 2001:db8:a:1::1
+route4 xb 198.18.1.0/24 203.0.121.254
+route6 xb 2001:db8:1::/64 2001:db8:b:1::254
+expect "the client reaches what has no mapping" wait_for 10 jexec ha ping -c 1 -t 1 198.18.3.10
+expect "... with IPv6" wait_for 10 jexec ha ping -6 -c 1 -t 1 2001:db8:3::10
+
+# The administrator's rules; the gateway's own come from the daemon.
+cat >/tmp/pf.conf <<'RULES'
+set skip on { lo0, vtnet0 }
+block all
+pass quick inet6 proto icmp6 all icmp6-type { neighbrsol, neighbradv, routersol, routeradv } no state
+anchor "amptcp"
+pass out quick on epair1a proto tcp from { 198.18.1.0/24, 2001:db8:1::/64 } to { 198.18.3.0/24, 2001:db8:3::/64 }
+RULES
+ifconfig vtnet0 vnet xa
+jexec xa ifconfig vtnet0 inet 10.0.2.15/24 up
+
+start_agent() {
+	jexec xa /amptcp/agent 10.0.2.15 4343 &
+	agent=$!
+	wait_for 10 listening xa 4343
+}
+start_agent
+ask start
+case $answer in *'pf is not enabled'*) ok "without pf the daemon does not start, and says why" ;; *) not_ok "without pf: $answer" ;; esac
+ask kill
+wait $agent
+# Its status is worth nothing where there are no fingerprints of operating systems.
+jexec xa pfctl -q -f /tmp/pf.conf 2>/dev/null
+jexec xa pfctl -q -e 2>/dev/null
+start_agent
+ask start
+result $? "the daemon starts on FreeBSD's kernel: $answer"
+jexec xa pfctl -a amptcp -s rules >/tmp/rules 2>/dev/null
+[ "$(grep -c 'divert-to' /tmp/rules)" -eq 1 ]
+result $? "its rules are in the anchor: $(grep -c . /tmp/rules), one of which diverts"
+jexec xa ifconfig lisp0 | grep -q 'inet 192.0.2.9 '
+result $? "its EIDs are lisp0's"
+
+for address in 198.18.2.10 2001:db8:2::10 198.18.3.10 2001:db8:3::10; do serve hb $address 5001; done
+watch_server() {
+	jexec hb tcpdump -n -l -i epair5a --immediate-mode 'tcp and (src host 198.18.1.10 or src host 2001:db8:1::10)' \
+	    >/tmp/seen 2>/tmp/seen.err &
+	wait_for 10 grep -q listening /tmp/seen.err
+}
+watch_server
+
+for address in 198.18.2.10 2001:db8:2::10; do
+	expect "proxied: same octets at both ends, both ways ($address)" jexec ha $flow send -n 1000000 $address 5001
+	note "$_output"
+done
+ask counters
+note "daemon: $answer"
+case $answer in *'"total":2,'*'"up":1000000'* | *'"total":2,'*) ok "the daemon counts two connections" ;; *) not_ok "two connections" ;; esac
+[ "$(grep -c '198.18.1.10\|2001:db8:1::10' /tmp/seen)" -eq 0 ]
+result $? "the server saw the gateway, never the client"
+[ "$(stat_of xa encapsulated)" -gt 500 ] && [ "$(stat_of xa decapsulated)" -gt 500 ]
+result $? "through LISP: $(stat_of xa encapsulated) packets sent, $(stat_of xa decapsulated) received"
+ask pins
+note "pins: $answer"
+
+for address in 198.18.3.10 2001:db8:3::10; do
+	expect "no mapping: passes, same octets at both ends ($address)" jexec ha $flow send -n 300000 $address 5001
+done
+[ "$(grep -c '198.18.1.10\|2001:db8:1::10' /tmp/seen)" -gt 100 ]
+result $? "... and the server saw the client itself ($(grep -c '198.18.1.10\|2001:db8:1::10' /tmp/seen) packets)"
+ask counters
+case $answer in *'"bypassed":2'*) ok "... let go twice" ;; *) not_ok "let go twice: $answer" ;; esac
+ask bypass
+case $answer in *198.18.3.10/32*2001:db8:3::10/128*) ok "... and remembered: $answer" ;; *) not_ok "remembered: $answer" ;; esac
+expect "left alone it does not come to the daemon again" jexec ha $flow send -n 100000 198.18.3.10 5001
+ask counters
+case $answer in *'"bypassed":2'*) ok "... as the daemon says" ;; *) not_ok "as the daemon says: $answer" ;; esac
+
+for address in 198.18.2.10 2001:db8:2::10; do
+	told=$(jexec ha $tproxy connect $address 5002)
+	[ "${told%% *}" = refused ]
+	result $? "a port that refuses, refuses the client ($address: $told)"
+done
+for address in 198.18.2.66 2001:db8:2::66; do
+	told=$(jexec ha $tproxy connect $address 5001)
+	[ "${told%% *}" = unreachable ]
+	result $? "a server that cannot be reached, is unreachable to the client ($address: $told)"
+done
+ask reload
+result $? "the configuration is read again: $answer"
+expect "... and connections are proxied as before" jexec ha $flow send -n 100000 198.18.2.10 5001
+
+ask stop
+result $? "the daemon stops"
+wait $agent
+[ -z "$(jexec xa pfctl -a amptcp -s rules 2>/dev/null)" ]
+result $? "... its rules are gone"
+refuse "... its interface too" jexec xa ifconfig lisp0
+[ "$(jexec xa sysctl -n net.inet.tproxy.flows)" -eq 0 ] || [ "$(jexec xa sysctl -n net.inet.tproxy.hold_ms)" -eq 3000 ]
+result $? "... and its settings"
+for jail in ha xa p1 p2 xb hb; do jail -r $jail; done

@@ -1,0 +1,901 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The addon's native object for a daemon that runs elsewhere: each line that comes over TCP is one call, each line that goes back
+ * one answer or event. The functions called are those the addon binds.
+ *
+ *	daemon (Node.js, elsewhere) <-- TCP --> agent <-- src/native/{common,freebsd} --> kernel
+ *
+ * A call: number, name, arguments; separated by tabs, with %XX for what would be mistaken. An answer: JSON on a line. When the
+ * connection ends so does the agent, and with it every descriptor: as a daemon's death would.
+ */
+#include <sys/param.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "connector.h"
+#include "descriptors.h"
+#include "divert.h"
+#include "errno_name.h"
+#include "lispctl.h"
+#include "listener.h"
+#include "relay.h"
+#include "tproxyctl.h"
+
+#define	ARGUMENTS	128
+#define	LINE_MAX_OCTETS	(1 << 20)
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int link_fd = -1;
+static int divert_fd = -1;
+static struct tproxyctl tproxy = { -1 };
+static struct lispctl lisp = { -1 };
+static struct am_listeners *listeners;
+static struct am_relay *relay;
+static struct am_connector *connector;
+
+static char *argument[ARGUMENTS];
+static int arguments;
+
+/* ---------------------------------------------------------------- text */
+
+struct text {
+	char *octets;
+	size_t length, room;
+};
+
+static void
+put_octets(struct text *t, const char *octets, size_t length)
+{
+	if (t->length + length + 1 > t->room) {
+		t->room = (t->length + length + 1) * 2;
+		t->octets = realloc(t->octets, t->room);
+		if (t->octets == NULL)
+			err(1, "memory");
+	}
+	memcpy(t->octets + t->length, octets, length);
+	t->length += length;
+	t->octets[t->length] = '\0';
+}
+
+static void __printflike(2, 3)
+put(struct text *t, const char *format, ...)
+{
+	char room[1024];
+	va_list list;
+	int length;
+
+	va_start(list, format);
+	length = vsnprintf(room, sizeof(room), format, list);
+	va_end(list);
+	if (length >= (int)sizeof(room))
+		errx(1, "too long");
+	put_octets(t, room, (size_t)length);
+}
+
+static void
+put_string(struct text *t, const char *string)
+{
+	put(t, "\"");
+	for (; *string != '\0'; string++) {
+		if (*string == '"' || *string == '\\' || (unsigned char)*string < ' ')
+			put(t, "\\u%04x", (unsigned char)*string);
+		else
+			put_octets(t, string, 1);
+	}
+	put(t, "\"");
+}
+
+static void
+send_line(struct text *t)
+{
+	size_t sent = 0;
+	ssize_t n;
+
+	put(t, "\n");
+	pthread_mutex_lock(&lock);
+	while (sent < t->length) {
+		n = send(link_fd, t->octets + sent, t->length - sent, MSG_NOSIGNAL);
+		if (n == -1 && errno != EINTR)
+			_exit(0);
+		if (n > 0)
+			sent += (size_t)n;
+	}
+	pthread_mutex_unlock(&lock);
+	free(t->octets);
+}
+
+static void
+put_endpoint(struct text *t, const char *name, const struct sockaddr_storage *address)
+{
+	char room[INET6_ADDRSTRLEN];
+	uint16_t port;
+
+	am_address_format(address, room, &port);
+	put(t, "\"%s\":{\"address\":\"%s\",\"port\":%u}", name, room, port);
+}
+
+static void
+put_tproxy(struct text *t, const char *name, const struct tproxy_ioc_addr *address)
+{
+	struct sockaddr_storage storage;
+
+	memset(&storage, 0, sizeof(storage));
+	tproxyctl_to_sockaddr(address, &storage);
+	put_endpoint(t, name, &storage);
+}
+
+static const char *
+arg(int n)
+{
+	return (n < arguments ? argument[n] : "");
+}
+
+static long long
+number(int n)
+{
+	return (strtoll(arg(n), NULL, 10));
+}
+
+/* ---------------------------------------------------------------- events of threads */
+
+static void
+on_accepted(void *context __unused, const struct am_accepted *accepted)
+{
+	struct text t = { 0 };
+	char room[INET6_ADDRSTRLEN];
+	uint16_t port;
+
+	am_address_format(&accepted->client, room, &port);
+	put(&t, "{\"event\":\"accepted\",\"descriptor\":%d,\"clientAddress\":\"%s\",\"clientPort\":%u", accepted->fd, room, port);
+	am_address_format(&accepted->destination, room, &port);
+	put(&t, ",\"destinationAddress\":\"%s\",\"destinationPort\":%u}", room, port);
+	send_line(&t);
+}
+
+static void
+on_connected(void *context __unused, int fd, int error)
+{
+	struct text t = { 0 };
+
+	put(&t, "{\"event\":\"connected\",\"descriptor\":%d", fd);
+	if (error != 0)
+		put(&t, ",\"error\":\"%s\"", am_errno_name(error));
+	put(&t, "}");
+	send_line(&t);
+}
+
+static const char *const reasons[AM_CLOSE_REASONS] = { "finished", "client-reset", "server-reset", "idle-timeout",
+	"half-open-timeout", "killed", "drain", "error" };
+
+static void
+on_closed(void *context __unused, const struct am_session_report *report)
+{
+	struct text t = { 0 };
+
+	put(&t, "{\"event\":\"closed\",\"session\":%ju,\"reason\":\"%s\",\"up\":%ju,\"down\":%ju,\"durationMs\":%ju",
+	    (uintmax_t)report->session, reasons[report->reason], (uintmax_t)report->up, (uintmax_t)report->down,
+	    (uintmax_t)report->duration_ms);
+	if (report->error != 0)
+		put(&t, ",\"code\":\"%s\"", am_errno_name(report->error));
+	put(&t, "}");
+	send_line(&t);
+}
+
+/* ---------------------------------------------------------------- events of descriptors */
+
+static void
+on_divert(void)
+{
+	struct divert_packet packet;
+	struct sockaddr_storage address;
+	struct divert_syn syn;
+	int error;
+
+	for (int n = 0; n < 256; n++) {
+		struct text t = { 0 };
+		const unsigned char *octets = (const unsigned char *)&packet;
+
+		error = divert_receive(divert_fd, &packet);
+		if (error == EMSGSIZE)
+			continue;
+		if (error != 0)
+			return;
+		if (!divert_parse(&packet, &syn)) {
+			divert_inject(divert_fd, &packet);
+			continue;
+		}
+		put(&t, "{\"event\":\"diverted\",\"sequence\":%u,", syn.sequence);
+		memset(&address, 0, sizeof(address));
+		memcpy(&address, &syn.client, sizeof(syn.client));
+		put_endpoint(&t, "client", &address);
+		memcpy(&address, &syn.destination, sizeof(syn.destination));
+		put(&t, ",");
+		put_endpoint(&t, "destination", &address);
+		put(&t, ",\"packet\":\"");
+		for (size_t i = 0; i < offsetof(struct divert_packet, octets) + packet.length; i++)
+			put(&t, "%02x", octets[i]);
+		put(&t, "\"}");
+		send_line(&t);
+	}
+}
+
+static void
+on_tproxy(void)
+{
+	struct tproxy_event events[32];
+	size_t count = 0;
+
+	if (tproxyctl_events(&tproxy, events, nitems(events), &count) != 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		struct text t = { 0 };
+
+		put(&t, "{\"event\":\"captured\",\"id\":%ju,", (uintmax_t)events[i].ev_id);
+		put_tproxy(&t, "client", &events[i].ev_flow.tf_client);
+		put(&t, ",");
+		put_tproxy(&t, "destination", &events[i].ev_flow.tf_destination);
+		put(&t, "}");
+		send_line(&t);
+	}
+}
+
+static void
+on_lisp(void)
+{
+	struct lisp_event events[32];
+	size_t count = 0;
+	char room[64];
+
+	if (lispctl_events(&lisp, events, nitems(events), &count) != 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		struct text t = { 0 };
+
+		/* Gleaned flows and MTUs are not needed by what is tested this way. */
+		if (events[i].ev_type != LISP_EVENT_MISS)
+			continue;
+		put(&t, "{\"event\":\"plane\",\"plane\":{\"type\":\"miss\",\"iid\":%u,\"eid\":\"%s\",\"reason\":\"%s\"}}",
+		    events[i].ev_iid, lispctl_format(&events[i].ev.miss.eid, false, room, sizeof(room)),
+		    events[i].ev.miss.reason == LISP_MISS_ENCAPSULATE ? "encapsulate" : "source-check");
+		send_line(&t);
+	}
+}
+
+/* ---------------------------------------------------------------- calls: 0, or errno, with the result in JSON */
+
+static int
+call_run(struct text *out)
+{
+	char *argv[ARGUMENTS + 1], room[4096];
+	struct text said = { 0 };
+	int pipes[2], in[2], status;
+	pid_t child;
+	ssize_t n;
+
+	/* arguments: standard input, program, its arguments */
+	if (arguments < 2)
+		return (EINVAL);
+	for (int i = 1; i < arguments; i++)
+		argv[i - 1] = argument[i];
+	argv[arguments - 1] = NULL;
+	if (pipe2(pipes, O_CLOEXEC) == -1 || pipe2(in, O_CLOEXEC) == -1)
+		return (errno);
+	child = fork();
+	if (child == 0) {
+		dup2(in[0], 0);
+		dup2(pipes[1], 1);
+		dup2(pipes[1], 2);
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	close(in[0]);
+	close(pipes[1]);
+	if (child == -1)
+		return (errno);
+	/* Shorter than a pipe's room. */
+	(void)write(in[1], argument[0], strlen(argument[0]));
+	close(in[1]);
+	while ((n = read(pipes[0], room, sizeof(room))) > 0)
+		put_octets(&said, room, (size_t)n);
+	close(pipes[0]);
+	waitpid(child, &status, 0);
+	put(out, "{\"status\":%d,\"output\":", WIFEXITED(status) ? WEXITSTATUS(status) : 128);
+	put_string(out, said.octets == NULL ? "" : said.octets);
+	put(out, "}");
+	free(said.octets);
+	return (0);
+}
+
+static int
+call_open_divert(struct text *out)
+{
+	int error, fd;
+
+	error = divert_open((uint16_t)number(0), (int)number(1), &fd);
+	if (error == 0)
+		put(out, "%d", fd);
+	return (error);
+}
+
+static int
+call_open_device(struct text *out)
+{
+	int fd = open(arg(0), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd == -1)
+		return (errno);
+	put(out, "%d", fd);
+	return (0);
+}
+
+static int
+call_divert_watch(struct text *out __unused)
+{
+	divert_fd = (int)number(0);
+	return (0);
+}
+
+static int
+packet_of(struct divert_packet *packet)
+{
+	const char *hex = arg(0);
+	size_t length = strlen(hex) / 2;
+	unsigned char *to = (unsigned char *)packet;
+	unsigned octet;
+
+	memset(packet, 0, sizeof(*packet));
+	if (length < offsetof(struct divert_packet, octets) || length > sizeof(*packet))
+		return (EINVAL);
+	for (size_t i = 0; i < length; i++) {
+		if (sscanf(hex + 2 * i, "%2x", &octet) != 1)
+			return (EINVAL);
+		to[i] = (unsigned char)octet;
+	}
+	return (packet->length == length - offsetof(struct divert_packet, octets) ? 0 : EINVAL);
+}
+
+static int
+call_divert(struct text *out __unused, const char *what)
+{
+	struct divert_packet packet;
+	int error;
+
+	if (strcmp(what, "close") == 0) {
+		close(divert_fd);
+		divert_fd = -1;
+		return (0);
+	}
+	error = packet_of(&packet);
+	if (error != 0)
+		return (error);
+	if (strcmp(what, "inject") == 0)
+		return (divert_inject(divert_fd, &packet));
+	if (strcmp(what, "refuse") == 0)
+		return (divert_refuse(divert_fd, &packet));
+	return (divert_unreachable(divert_fd, &packet, (uint8_t)number(1)));
+}
+
+static int
+call_tproxy(struct text *out, const char *what)
+{
+	static const struct {
+		const char *name;
+		uint32_t action;
+	} actions[] = { { "inject", TPROXY_RELEASE_INJECT }, { "refuse", TPROXY_RELEASE_REFUSE },
+	    { "unreachable", TPROXY_RELEASE_UNREACHABLE }, { "drop", TPROXY_RELEASE_DROP } };
+	struct tproxy_ioc_rule rules[TPROXY_ABI_RULES];
+	struct tproxy_ioc_addr listener;
+	struct tproxy_ioc_flow flow;
+	int count = 0, error;
+
+	if (strcmp(what, "watch") == 0) {
+		error = tproxyctl_adopt(&tproxy, (int)number(0));
+		if (error == 0)
+			fcntl(tproxy.fd, F_SETFL, O_NONBLOCK);
+		return (error);
+	}
+	if (strcmp(what, "close") == 0) {
+		tproxyctl_close(&tproxy);
+		tproxy.fd = -1;
+		return (0);
+	}
+	if (strcmp(what, "capture") == 0) {
+		memset(rules, 0, sizeof(rules));
+		for (int i = 0; i + 4 < arguments && count < TPROXY_ABI_RULES; i += 5, count++) {
+			error = tproxyctl_parse(arg(i), 0, &rules[count].ru_destination);
+			if (error != 0)
+				return (error);
+			rules[count].ru_port_low = (uint16_t)number(i + 1);
+			rules[count].ru_port_high = (uint16_t)number(i + 2);
+			strlcpy(rules[count].ru_ifname, arg(i + 3), sizeof(rules[count].ru_ifname));
+			rules[count].ru_action = number(i + 4) != 0 ? TPROXY_RULE_CAPTURE : TPROXY_RULE_PASS;
+		}
+		return (tproxyctl_capture(&tproxy, rules, (size_t)count));
+	}
+	if (strcmp(what, "release") == 0) {
+		for (size_t i = 0; i < nitems(actions); i++) {
+			if (strcmp(actions[i].name, arg(1)) != 0)
+				continue;
+			error = tproxyctl_release(&tproxy, (uint64_t)number(0), actions[i].action);
+			put(out, error == 0 ? "true" : "false");
+			return (error == ENOENT ? 0 : error);
+		}
+		return (EINVAL);
+	}
+	memset(&flow, 0, sizeof(flow));
+	if (tproxyctl_parse(arg(0), (uint16_t)number(1), &flow.tf_client) != 0 ||
+	    tproxyctl_parse(arg(2), (uint16_t)number(3), &flow.tf_destination) != 0)
+		return (EINVAL);
+	if (strcmp(what, "unregister") == 0) {
+		error = tproxyctl_unregister(&tproxy, &flow);
+		put(out, error == 0 ? "true" : "false");
+		return (error == ENOENT ? 0 : error);
+	}
+	if (tproxyctl_parse(arg(4), (uint16_t)number(5), &listener) != 0)
+		return (EINVAL);
+	return (tproxyctl_register(&tproxy, &flow, &listener));
+}
+
+static int
+call_descriptor(struct text *out, const char *what)
+{
+	struct sockaddr_storage address;
+	char room[INET6_ADDRSTRLEN];
+	socklen_t length = sizeof(address);
+	uint16_t port;
+	int fd;
+
+	if (strcmp(what, "close") == 0) {
+		close((int)number(0));
+		return (0);
+	}
+	if (strcmp(what, "reset") == 0) {
+		am_reset_close((int)number(0));
+		return (0);
+	}
+	if (strcmp(what, "localPort") == 0) {
+		if (getsockname((int)number(0), (struct sockaddr *)&address, &length) == -1)
+			return (errno);
+		am_address_format(&address, room, &port);
+		put(out, "%u", port);
+		return (0);
+	}
+	fd = am_address_parse(arg(0), (uint16_t)number(1), &address);
+	if (fd < 0)
+		return (-fd);
+	fd = am_listener_open((struct sockaddr *)&address, (socklen_t)fd, 0, (int)number(2));
+	if (fd < 0)
+		return (-fd);
+	put(out, "%d", fd);
+	return (0);
+}
+
+static int
+call_listener(struct text *out __unused, const char *what)
+{
+	if (strcmp(what, "start") == 0)
+		return (-am_listeners_start(&listeners, on_accepted, NULL));
+	if (strcmp(what, "stop") == 0) {
+		am_listeners_stop(listeners);
+		listeners = NULL;
+		return (0);
+	}
+	if (strcmp(what, "add") == 0)
+		return (-am_listeners_add(listeners, (int)number(0)));
+	return (-am_listeners_remove(listeners, (int)number(0)));
+}
+
+static int
+call_relay(struct text *out, const char *what)
+{
+	struct am_relay_config config = { .threads = 1, .up = AM_RELAY_COPY, .down = AM_RELAY_COPY };
+	struct am_session_options options;
+	uint64_t down, session, up;
+	int error;
+
+	if (strcmp(what, "start") == 0) {
+		config.threads = (unsigned)number(0);
+		return (-am_relay_start(&relay, &config, on_closed, NULL));
+	}
+	if (strcmp(what, "stop") == 0) {
+		am_relay_stop(relay);
+		relay = NULL;
+		return (0);
+	}
+	if (strcmp(what, "run") == 0) {
+		options = (struct am_session_options){ (uint32_t)number(2), (uint32_t)number(3), (uint32_t)number(4) };
+		error = -am_relay_run(relay, (int)number(0), (int)number(1), &options, &session);
+		if (error == 0)
+			put(out, "%ju", (uintmax_t)session);
+		return (error);
+	}
+	if (strcmp(what, "counters") == 0) {
+		if (am_relay_counters(relay, (uint64_t)number(0), &up, &down) == 0)
+			put(out, "{\"up\":%ju,\"down\":%ju}", (uintmax_t)up, (uintmax_t)down);
+		return (0);
+	}
+	for (int i = AM_CLOSE_IDLE_TIMEOUT; i < AM_CLOSE_REASONS; i++)
+		if (strcmp(reasons[i], arg(1)) == 0)
+			am_relay_abort(relay, (uint64_t)number(0), (enum am_close_reason)i);
+	return (0);
+}
+
+static int
+call_connector(struct text *out, const char *what)
+{
+	struct am_socket_options options;
+	struct am_subflow subflow;
+	struct sockaddr_storage address;
+	char room[INET6_ADDRSTRLEN];
+	uint32_t token;
+	uint16_t port;
+	int length;
+
+	if (strcmp(what, "start") == 0)
+		return (-am_connector_start(&connector, on_connected, NULL));
+	if (strcmp(what, "stop") == 0) {
+		am_connector_stop(connector);
+		connector = NULL;
+		return (0);
+	}
+	if (strcmp(what, "connect") == 0) {
+		length = am_address_parse(arg(1), (uint16_t)number(2), &address);
+		if (length < 0)
+			return (-length);
+		return (-am_connect_begin(connector, (int)number(0), (struct sockaddr *)&address, (socklen_t)length,
+		    (uint32_t)number(3)));
+	}
+	if (strcmp(what, "cancel") == 0) {
+		put(out, am_connect_cancel(connector, (int)number(0)) == 1 ? "true" : "false");
+		return (0);
+	}
+	if (strcmp(what, "subflows") == 0) {
+		if (am_subflows((int)number(0), &subflow, 1, &token) != 1)
+			return (0);
+		am_address_format(&subflow.local, room, &port);
+		put(out, "[{\"localAddress\":\"%s\",\"localPort\":%u", room, port);
+		am_address_format(&subflow.remote, room, &port);
+		put(out, ",\"remoteAddress\":\"%s\",\"remotePort\":%u,\"retransmits\":%u,\"rttMs\":%.3f,\"congestionWindow\":%u}]",
+		    room, port, subflow.retransmits, subflow.rtt_us / 1000.0, subflow.congestion_window);
+		return (0);
+	}
+	/* prepare: remote address, local address, local port, FIB, congestion control */
+	memset(&options, 0, sizeof(options));
+	if (am_address_parse(arg(0), 1, &address) < 0)
+		return (EINVAL);
+	options.family = address.ss_family;
+	if (arg(1)[0] != '\0') {
+		length = am_address_parse(arg(1), (uint16_t)number(2), &options.local);
+		if (length < 0)
+			return (-length);
+		options.local_length = (socklen_t)length;
+	}
+	options.fib = (int)number(3);
+	strlcpy(options.congestion_control, arg(4), sizeof(options.congestion_control));
+	length = am_connect_prepare(&options, &address);
+	if (length < 0)
+		return (-length);
+	am_address_format(&address, room, &port);
+	put(out, "{\"descriptor\":%d,\"localAddress\":\"%s\",\"localPort\":%u}", length, room, port);
+	return (0);
+}
+
+/* ---------------------------------------------------------------- lisp(4) */
+
+static int
+lisp_addresses(int from, struct lisp_ioc_addr *to, size_t room, size_t *count)
+{
+	int error;
+
+	for (*count = 0; from < arguments; from++) {
+		if (*count == room)
+			return (E2BIG);
+		error = lispctl_parse(arg(from), &to[(*count)++]);
+		if (error != 0)
+			return (error);
+	}
+	return (0);
+}
+
+/* Arguments from `from` on: iid, local address, port, remote address, port, local RLOC, remote RLOC. */
+static int
+lisp_pin(int from, struct lisp_ioc_pin *pin, bool path)
+{
+	memset(pin, 0, sizeof(*pin));
+	pin->lp_iid = (uint32_t)number(from);
+	pin->lp_flow.lf_protocol = IPPROTO_TCP;
+	pin->lp_flow.lf_local_port = (uint16_t)number(from + 2);
+	pin->lp_flow.lf_remote_port = (uint16_t)number(from + 4);
+	if (lispctl_parse(arg(from + 1), &pin->lp_flow.lf_local) != 0 ||
+	    lispctl_parse(arg(from + 3), &pin->lp_flow.lf_remote) != 0)
+		return (EINVAL);
+	if (path && (lispctl_parse(arg(from + 5), &pin->lp_path.lp_local) != 0 ||
+	    lispctl_parse(arg(from + 6), &pin->lp_path.lp_remote) != 0))
+		return (EINVAL);
+	return (0);
+}
+
+static void
+put_stat(const char *name, uint64_t value, void *context)
+{
+	struct text *t = context;
+
+	put(t, "%s\"%s\":%ju", t->octets[t->length - 1] == '{' ? "" : ",", name, (uintmax_t)value);
+}
+
+static int
+call_lisp(struct text *out, const char *what)
+{
+	struct lisp_ioc_addr list[64], eid;
+	struct lisp_ioc_path_info *paths;
+	struct lisp_ioc_mapping mapping;
+	struct lisp_ioc_info info;
+	struct lisp_ioc_pin pin, *pins;
+	struct lisp_ioc_path path;
+	char room[64];
+	size_t count;
+	int error;
+
+	if (strcmp(what, "watch") == 0) {
+		error = lispctl_adopt(&lisp, (int)number(0));
+		if (error == 0)
+			fcntl(lisp.fd, F_SETFL, O_NONBLOCK);
+		return (error);
+	}
+	if (strcmp(what, "close") == 0) {
+		lispctl_close(&lisp);
+		lisp.fd = -1;
+		return (0);
+	}
+	if (strcmp(what, "info") == 0) {
+		error = lispctl_info(&lisp, &info);
+		if (error == 0)
+			put(out, "{\"device\":\"lisp0\",\"iid\":0,\"mtu\":0,\"mappings\":%ju,\"pins\":%ju,\"paths\":%ju}",
+			    (uintmax_t)info.in_mappings, (uintmax_t)info.in_pins, (uintmax_t)info.in_paths);
+		return (error);
+	}
+	if (strcmp(what, "setIid") == 0)
+		return (lispctl_set_iid(&lisp, (uint32_t)number(0)));
+	if (strcmp(what, "setSwitch") == 0)
+		return (lispctl_switch(arg(0), (int)number(1)));
+	if (strcmp(what, "flushMappings") == 0)
+		return (lispctl_mapping_flush(&lisp, LISP_IID_ANY));
+	if (strcmp(what, "flushPins") == 0)
+		return (lispctl_pin_flush(&lisp, LISP_IID_ANY));
+	if (strcmp(what, "setRlocs") == 0) {
+		error = lisp_addresses(0, list, nitems(list), &count);
+		return (error != 0 ? error : lispctl_rlocs_set(&lisp, list, NULL, count));
+	}
+	if (strcmp(what, "setEids") == 0) {
+		error = lisp_addresses(1, list, nitems(list), &count);
+		return (error != 0 ? error : lispctl_eids_set(&lisp, (uint32_t)number(0), list, count));
+	}
+	if (strcmp(what, "setMapping") == 0) {
+		memset(&mapping, 0, sizeof(mapping));
+		mapping.lm_iid = (uint32_t)number(0);
+		error = lispctl_parse(arg(1), &mapping.lm_eid);
+		mapping.lm_action = (uint8_t)number(2);
+		for (int i = 3; error == 0 && i + 3 < arguments && mapping.lm_nlocators < LISP_ABI_LOCATORS; i += 4) {
+			struct lisp_ioc_locator *to = &mapping.lm_locators[mapping.lm_nlocators++];
+
+			error = lispctl_parse(arg(i), &to->ll_rloc);
+			to->ll_priority = (uint8_t)number(i + 1);
+			to->ll_weight = (uint8_t)number(i + 2);
+			to->ll_flags = number(i + 3) != 0 ? LISP_LOCATOR_REACHABLE : 0;
+		}
+		return (error != 0 ? error : lispctl_mapping_set(&lisp, &mapping));
+	}
+	if (strcmp(what, "deleteMapping") == 0) {
+		error = lispctl_parse(arg(1), &eid);
+		if (error == 0)
+			error = lispctl_mapping_delete(&lisp, (uint32_t)number(0), &eid);
+		put(out, error == 0 ? "true" : "false");
+		return (error == ENOENT ? 0 : error);
+	}
+	if (strcmp(what, "pin") == 0) {
+		error = lisp_pin(0, &pin, true);
+		return (error != 0 ? error : lispctl_pin_set(&lisp, &pin));
+	}
+	if (strcmp(what, "unpin") == 0) {
+		error = lisp_pin(0, &pin, false);
+		if (error == 0)
+			error = lispctl_pin_delete(&lisp, &pin);
+		put(out, error == 0 ? "true" : "false");
+		return (error == ENOENT ? 0 : error);
+	}
+	if (strcmp(what, "listPins") == 0) {
+		error = lispctl_pins(&lisp, &pins, &count);
+		if (error != 0)
+			return (error);
+		put(out, "[");
+		for (size_t i = 0; i < count; i++) {
+			put(out, "%s{\"iid\":%u,\"gleaned\":%s,\"flow\":{\"local\":{\"address\":\"%s\"", i == 0 ? "" : ",", pins[i].lp_iid,
+			    (pins[i].lp_flags & LISP_PIN_GLEANED) != 0 ? "true" : "false",
+			    lispctl_format(&pins[i].lp_flow.lf_local, false, room, sizeof(room)));
+			put(out, ",\"port\":%u},\"remote\":{\"address\":\"%s\",\"port\":%u}}", pins[i].lp_flow.lf_local_port,
+			    lispctl_format(&pins[i].lp_flow.lf_remote, false, room, sizeof(room)), pins[i].lp_flow.lf_remote_port);
+			put(out, ",\"path\":{\"local\":\"%s\"",
+			    lispctl_format(&pins[i].lp_path.lp_local, false, room, sizeof(room)));
+			put(out, ",\"remote\":\"%s\"}}", lispctl_format(&pins[i].lp_path.lp_remote, false, room, sizeof(room)));
+		}
+		put(out, "]");
+		free(pins);
+		return (0);
+	}
+	if (strcmp(what, "setPathState") == 0) {
+		if (lispctl_parse(arg(0), &path.lp_local) != 0 || lispctl_parse(arg(1), &path.lp_remote) != 0)
+			return (EINVAL);
+		return (lispctl_path_state(&lisp, &path, number(2) != 0, 0));
+	}
+	if (strcmp(what, "paths") == 0) {
+		error = lispctl_paths(&lisp, &paths, &count);
+		if (error != 0)
+			return (error);
+		put(out, "[");
+		for (size_t i = 0; i < count; i++) {
+			put(out, "%s{\"local\":\"%s\"", i == 0 ? "" : ",",
+			    lispctl_format(&paths[i].pi_path.lp_local, false, room, sizeof(room)));
+			put(out, ",\"remote\":\"%s\",\"up\":%s,\"mtu\":%u,\"packetsSent\":%ju,\"bytesSent\":%ju,\"packetsReceived\":%ju,"
+			    "\"bytesReceived\":%ju}", lispctl_format(&paths[i].pi_path.lp_remote, false, room, sizeof(room)),
+			    paths[i].pi_up != 0 ? "true" : "false", paths[i].pi_mtu, (uintmax_t)paths[i].pi_packets_sent,
+			    (uintmax_t)paths[i].pi_octets_sent, (uintmax_t)paths[i].pi_packets_received,
+			    (uintmax_t)paths[i].pi_octets_received);
+		}
+		put(out, "]");
+		free(paths);
+		return (0);
+	}
+	if (strcmp(what, "stats") == 0) {
+		put(out, "{");
+		error = lispctl_stats(arg(0), put_stat, out);
+		put(out, "}");
+		return (error);
+	}
+	return (ENOSYS);
+}
+
+/* ---------------------------------------------------------------- the link */
+
+static int
+dispatch(struct text *out, const char *name)
+{
+	static const struct {
+		const char *part;
+		int (*call)(struct text *, const char *);
+	} parts[] = { { "divert.", call_divert }, { "tproxy.", call_tproxy }, { "descriptors.", call_descriptor },
+	    { "listener.", call_listener }, { "relay.", call_relay }, { "connector.", call_connector }, { "lisp.", call_lisp } };
+
+	if (strcmp(name, "run") == 0)
+		return (call_run(out));
+	if (strcmp(name, "openDivert") == 0)
+		return (call_open_divert(out));
+	if (strcmp(name, "openDevice") == 0)
+		return (call_open_device(out));
+	if (strcmp(name, "divert.watch") == 0)
+		return (call_divert_watch(out));
+	for (size_t i = 0; i < nitems(parts); i++)
+		if (strncmp(name, parts[i].part, strlen(parts[i].part)) == 0)
+			return (parts[i].call(out, name + strlen(parts[i].part)));
+	return (ENOSYS);
+}
+
+static void
+unescape(char *word)
+{
+	char *to = word;
+	unsigned octet;
+
+	for (; *word != '\0'; word++, to++) {
+		*to = *word;
+		if (*word == '%' && sscanf(word + 1, "%2x", &octet) == 1) {
+			*to = (char)octet;
+			word += 2;
+		}
+	}
+	*to = '\0';
+}
+
+static void
+obey(char *line)
+{
+	struct text answer = { 0 }, result = { 0 };
+	char *id, *name, *word;
+	int error;
+
+	id = strsep(&line, "\t");
+	name = strsep(&line, "\t");
+	if (name == NULL)
+		return;
+	arguments = 0;
+	while ((word = strsep(&line, "\t")) != NULL && arguments < ARGUMENTS) {
+		unescape(word);
+		argument[arguments++] = word;
+	}
+	error = dispatch(&result, name);
+	if (error != 0)
+		put(&answer, "{\"id\":%s,\"error\":\"%s\",\"message\":\"%s: %s\"}", id, am_errno_name(error), name, strerror(error));
+	else {
+		put(&answer, "{\"id\":%s,\"result\":", id);
+		if (result.length == 0)
+			put(&answer, "null");
+		else
+			put_octets(&answer, result.octets, result.length);
+		put(&answer, "}");
+	}
+	free(result.octets);
+	send_line(&answer);
+}
+
+int
+main(int argc, char **argv)
+{
+	static char buffer[LINE_MAX_OCTETS];
+	struct sockaddr_storage address;
+	size_t filled = 0;
+	int listener, length, on = 1;
+
+	if (argc != 3)
+		errx(2, "usage: agent ADDRESS PORT");
+	signal(SIGPIPE, SIG_IGN);
+	length = am_address_parse(argv[1], (uint16_t)atoi(argv[2]), &address);
+	if (length < 0)
+		errx(2, "%s: not an address", argv[1]);
+	listener = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (listener == -1 || setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||
+	    bind(listener, (struct sockaddr *)&address, (socklen_t)length) == -1 || listen(listener, 1) == -1)
+		err(1, "listening on %s", argv[1]);
+	link_fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (link_fd == -1)
+		err(1, "accept");
+	close(listener);
+	setsockopt(link_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	for (;;) {
+		struct pollfd wait[] = { { link_fd, POLLIN, 0 }, { divert_fd, POLLIN, 0 }, { tproxy.fd, POLLIN, 0 },
+		    { lisp.fd, POLLIN, 0 } };
+		char *end, *line;
+		ssize_t n;
+
+		if (poll(wait, nitems(wait), -1) == -1)
+			continue;
+		if (wait[1].revents != 0)
+			on_divert();
+		if (wait[2].revents != 0)
+			on_tproxy();
+		if (wait[3].revents != 0)
+			on_lisp();
+		if (wait[0].revents == 0)
+			continue;
+		n = read(link_fd, buffer + filled, sizeof(buffer) - filled - 1);
+		if (n <= 0)
+			return (0);
+		filled += (size_t)n;
+		buffer[filled] = '\0';
+		for (line = buffer; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+			*end = '\0';
+			obey(line);
+		}
+		filled -= (size_t)(line - buffer);
+		memmove(buffer, line, filled);
+		if (filled == sizeof(buffer) - 1)
+			errx(1, "a line without end");
+	}
+}
