@@ -9,6 +9,7 @@
 MALLOC_DEFINE(M_LISP, "lisp", "LISP data plane");
 struct sx lisp_config_sx;
 SX_SYSINIT(lisp_config, &lisp_config_sx, "lisp configuration");
+static bool lisp_loaded;
 
 static int
 lisp_load(void)
@@ -30,7 +31,8 @@ lisp_load(void)
 	if (error != 0) {
 		lisp_interface_detach();
 		lisp_sysctl_detach();
-	}
+	} else
+		lisp_loaded = true;
 	return (error);
 }
 
@@ -41,6 +43,10 @@ lisp_load(void)
 static int
 lisp_unload(void)
 {
+	/* The kernel calls this after a load that failed, too. */
+	if (!lisp_loaded)
+		return (0);
+	lisp_loaded = false;
 	lisp_device_detach();
 	lisp_interface_detach();
 	lisp_sysctl_detach();

@@ -153,6 +153,49 @@ result $? "the outer header carries the inner one's DSCP: $(grep -o 'tos 0x[0-9a
 grep -q 'ttl 32' /tmp/outer
 result $? "... and its TTL"
 
+# A FIB for each local RLOC: each provider has its own default route, and the FIB of everything else has none.
+jexec xa sysctl net.fibs=3 >/dev/null
+for n in 1 2; do
+	jexec xa route -q add -net 203.0.11$n.0/24 -iface epair${n}a -fib $n
+	jexec xa route -q add default 203.0.11$n.254 -fib $n
+	jexec xa route -q -6 add -net 2001:db8:a:$n::/64 -iface epair${n}a -fib $n
+	jexec xa route -q -6 add default 2001:db8:a:$n::254 -fib $n
+	jexec xa route -q delete -net 203.0.12$n.0/24
+	jexec xa route -q -6 delete -net 2001:db8:b:$n::/64
+done
+refuse "an RLOC with a FIB there is not is refused" jexec xa $lisp rlocs 203.0.111.1@7
+for underlay in 4 6; do
+	map_sites $underlay
+	if [ $underlay = 4 ]; then
+		l1=203.0.111.1 l2=203.0.112.1 r1=203.0.121.1 r2=203.0.122.1
+	else
+		l1=2001:db8:a:1::1 l2=2001:db8:a:2::1 r1=2001:db8:b:1::1 r2=2001:db8:b:2::1
+	fi
+	jexec xa $lisp rlocs $l1 $l2
+	before=$(stat_of xa drop.send)
+	refuse "without their FIBs nothing leaves over IPv$underlay" jexec ha ping -c 1 -t 1 198.18.2.10
+	[ "$(stat_of xa drop.send)" -gt "$before" ]
+	result $? "... counted as send"
+	jexec xa $lisp rlocs $l1@1 $l2@2
+	for n in 1 2; do
+		if [ $n = 1 ]; then l=$l1 r=$r1 other=2; else l=$l2 r=$r2 other=1; fi
+		jexec xa $lisp pin 0 6 198.18.1.10 4010 198.18.2.10 5001 $l $r
+		left=$(out_packets xa epair${n}a)
+		left_other=$(out_packets xa epair${other}a)
+		expect "TCP from RLOC $l travels by FIB $n" jexec ha $flow send -n 200000 -s 198.18.1.10 -p 4010 198.18.2.10 5001
+		left=$(($(out_packets xa epair${n}a) - left))
+		left_other=$(($(out_packets xa epair${other}a) - left_other))
+		[ $left -ge 100 ] && [ $left_other -le 10 ]
+		result $? "... and leaves by its provider ($left packets, $left_other by the other)"
+		jexec xa $lisp unpin 0 6 198.18.1.10 4010 198.18.2.10 5001
+	done
+done
+for n in 1 2; do
+	route4 xa 203.0.12$n.0/24 203.0.11$n.254
+	route6 xa 2001:db8:b:$n::/64 2001:db8:a:$n::254
+done
+jexec xa $lisp rlocs 203.0.111.1 203.0.112.1 2001:db8:a:1::1 2001:db8:a:2::1
+
 # Recursion: the way to an RLOC leads into lisp0 by mistake.
 map_sites 4
 jexec xa route -q delete -net 203.0.122.0/24

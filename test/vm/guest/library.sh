@@ -173,6 +173,11 @@ sent() {
 	jexec "$1" $lisp paths | awk -v l="$2" -v r="$3" '$1 == l && $2 == r { n = $7 } END { print n + 0 }'
 }
 
+# out_packets JAIL INTERFACE: what has left by it.
+out_packets() {
+	jexec "$1" netstat -I "$2" -bn -f link | awk 'NR == 2 { print $(NF - 3) }'
+}
+
 # listening JAIL PORT: somebody does.
 listening() {
 	jexec "$1" netstat -an -p tcp | grep -q "[.]$2 .*LISTEN"

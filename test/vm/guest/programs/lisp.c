@@ -3,7 +3,7 @@
 /*
  * lispctl by hand, for the tests' shell scripts.
  *
- *	lisp rlocs <address>...			lisp eids <prefix>...
+ *	lisp rlocs <address>[@<fib>]...		lisp eids <prefix>...
  *	lisp map <iid> <prefix> <rloc>,<priority>,<weight>...
  *	lisp unmap <iid> <prefix>		lisp lookup <iid> <address>
  *	lisp maps | pins | paths | info
@@ -243,6 +243,7 @@ main(int argc, char **argv)
 	struct lisp_ioc_addr list[LISP_ABI_LOCAL_EIDS];
 	struct lisp_ioc_mapping *mappings, m;
 	struct lisp_ioc_path_info *paths;
+	uint16_t fibs[LISP_ABI_LOCAL_RLOCS];
 	struct lisp_ioc_path path;
 	struct lisp_ioc_info info;
 	struct lisp_ioc_pin *pins;
@@ -255,10 +256,20 @@ main(int argc, char **argv)
 	argc -= 2;
 	argv += 2;
 	check(lispctl_open(&ctl, true), "/dev/lisp");
-	if (strcmp(what, "rlocs") == 0 || strcmp(what, "eids") == 0) {
+	if (strcmp(what, "rlocs") == 0) {
+		for (i = 0; i < (size_t)argc && i < LISP_ABI_LOCAL_RLOCS; i++) {
+			char *fib = strchr(argv[i], '@');
+
+			fibs[i] = fib == NULL ? LISP_FIB_DEFAULT : (uint16_t)atoi(fib + 1);
+			if (fib != NULL)
+				*fib = '\0';
+			list[i] = address(argv[i]);
+		}
+		check(lispctl_rlocs_set(&ctl, list, fibs, i), what);
+	} else if (strcmp(what, "eids") == 0) {
 		for (i = 0; i < (size_t)argc; i++)
 			list[i] = address(argv[i]);
-		check(what[0] == 'r' ? lispctl_rlocs_set(&ctl, list, NULL, i) : lispctl_eids_set(&ctl, 0, list, i), what);
+		check(lispctl_eids_set(&ctl, 0, list, i), what);
 	} else if (strcmp(what, "map") == 0 && argc >= 2)
 		map(argc, argv);
 	else if (strcmp(what, "unmap") == 0 && argc == 2) {
