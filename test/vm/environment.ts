@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 /** What `npm run test:vm` boots and builds against: named by variables, so that nothing here knows a machine. */
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /** A kernel file and a directory tree of userland; the harness packs them into an image. */
@@ -13,10 +13,13 @@ export interface TreeTarget {
   root: string;
 }
 
-/** An official FreeBSD virtual machine image. */
+/** An official FreeBSD virtual machine image, or one made like it: a disk that boots by UEFI. */
 export interface ImageTarget {
   kind: 'image';
   image: string;
+  /** What QEMU calls the file's format. */
+  format: string;
+  firmware: string;
 }
 
 export interface VmEnvironment {
@@ -32,7 +35,7 @@ export interface VmEnvironment {
 export type Wanted = { run: VmEnvironment } | { skip: string } | { fail: string };
 
 const EXPLANATION =
-  'set FREEBSD_KERNEL, FREEBSD_ROOT, FREEBSD_SYSDIR and FREEBSD_SYSROOT to test on a running FreeBSD (see README.md)';
+  'set FREEBSD_KERNEL and FREEBSD_ROOT, or FREEBSD_IMAGE, and FREEBSD_SYSDIR and FREEBSD_SYSROOT to test on a running FreeBSD (see README.md)';
 
 const isDirectory = (path: string): boolean => {
   try {
@@ -50,17 +53,43 @@ const isFile = (path: string): boolean => {
   }
 };
 
+/** The formats FreeBSD's images come in, by what the file begins with; a raw disk begins with code. */
+export function imageFormat(head: Buffer): string {
+  const begins = (magic: string): boolean =>
+    head.subarray(0, magic.length).equals(Buffer.from(magic, 'latin1'));
+  return begins('QFI\xfb') ? 'qcow2' : begins('KDMV') ? 'vmdk' : begins('conectix') ? 'vpc' : 'raw';
+}
+
+function headOf(path: string): Buffer {
+  const head = Buffer.alloc(512);
+  const file = openSync(path, 'r');
+  try {
+    return head.subarray(0, readSync(file, head, 0, head.length, 0));
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Where distributions put UEFI for QEMU, in one file. */
+const FIRMWARE = [
+  '/usr/share/ovmf/OVMF.fd',
+  '/usr/share/qemu/OVMF.fd',
+  '/usr/share/OVMF/OVMF.fd',
+  '/usr/share/edk2/x64/OVMF.4m.fd',
+  '/usr/share/edk2/x64/OVMF.fd',
+];
+
 /** Reads the variables. A variable that names something that is not there is an error, never a skip. */
 export function readEnvironment(env: NodeJS.ProcessEnv): Wanted {
   const { FREEBSD_KERNEL, FREEBSD_ROOT, FREEBSD_IMAGE, FREEBSD_SYSDIR, FREEBSD_SYSROOT } = env;
-  const { FREEBSD_KERNEL_NODEBUG, FREEBSD_KERNBUILDDIR } = env;
+  const { FREEBSD_KERNEL_NODEBUG, FREEBSD_KERNBUILDDIR, FREEBSD_FIRMWARE } = env;
   if (!FREEBSD_KERNEL && !FREEBSD_ROOT && !FREEBSD_IMAGE) {
     return { skip: EXPLANATION };
   }
   if (FREEBSD_IMAGE && (FREEBSD_KERNEL || FREEBSD_ROOT)) {
     return { fail: 'FREEBSD_IMAGE excludes FREEBSD_KERNEL and FREEBSD_ROOT: set one or the other' };
   }
-  const files = { FREEBSD_KERNEL, FREEBSD_IMAGE, FREEBSD_KERNEL_NODEBUG };
+  const files = { FREEBSD_KERNEL, FREEBSD_IMAGE, FREEBSD_KERNEL_NODEBUG, FREEBSD_FIRMWARE };
   const directories = { FREEBSD_ROOT, FREEBSD_SYSDIR, FREEBSD_SYSROOT, FREEBSD_KERNBUILDDIR };
   for (const [name, value] of Object.entries(files)) {
     if (value && !isFile(value)) {
@@ -77,7 +106,15 @@ export function readEnvironment(env: NodeJS.ProcessEnv): Wanted {
   }
   let target: VmEnvironment['target'];
   if (FREEBSD_IMAGE) {
-    target = { kind: 'image', image: FREEBSD_IMAGE };
+    const head = headOf(FREEBSD_IMAGE);
+    if (head.subarray(1, 5).equals(Buffer.from('7zXZ'))) {
+      return { fail: `${FREEBSD_IMAGE} is compressed: unpack it with unxz` };
+    }
+    const firmware = FREEBSD_FIRMWARE ?? FIRMWARE.find(isFile);
+    if (firmware === undefined) {
+      return { fail: 'FREEBSD_IMAGE boots by UEFI: apt install ovmf, or set FREEBSD_FIRMWARE' };
+    }
+    target = { kind: 'image', image: FREEBSD_IMAGE, format: imageFormat(head), firmware };
   } else if (FREEBSD_KERNEL && FREEBSD_ROOT) {
     target = { kind: 'tree', kernel: FREEBSD_KERNEL, root: FREEBSD_ROOT };
     if (FREEBSD_KERNEL_NODEBUG) {

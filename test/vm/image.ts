@@ -2,8 +2,17 @@
 
 /** Builds what is tested (the kernel module, the C library, the test programs) and packs it with a userland into an image. */
 import { spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
+import { runInNewContext } from 'node:vm';
 import type { Tools, VmEnvironment } from './environment.js';
 
 /** A build or packing step that failed, with what it printed. */
@@ -64,6 +73,74 @@ export async function buildModule(
   return join(objects, `${name}.ko`);
 }
 
+/** Kernels the module must not load into, told apart from this one by nothing but __FreeBSD_version. */
+function misfits(version: number): { name: string; version: number; linkerAgrees: boolean }[] {
+  const major = Math.floor(version / 100_000);
+  return [
+    { name: 'older', version: (major - 1) * 100_000 + 3_000, linkerAgrees: false },
+    { name: 'newer', version: version + 1_000, linkerAgrees: false },
+    { name: 'next', version: (major + 1) * 100_000, linkerAgrees: false },
+    // Without the dependency on the kernel that the linker looks at: the module itself has to refuse.
+    { name: 'agreed', version: (major + 1) * 100_000, linkerAgrees: true },
+  ];
+}
+
+/** Another tree of kernel sources: the same files, but for those that `edits` change. */
+function overlay(sysdir: string, root: string, edits: Record<string, (text: string) => string>): string {
+  const sys = join(root, 'sys');
+  mkdirSync(join(sys, 'sys'), { recursive: true });
+  symlinkSync(join(dirname(sysdir), 'share'), join(root, 'share'));
+  for (const name of readdirSync(sysdir)) {
+    if (name !== 'sys') symlinkSync(join(sysdir, name), join(sys, name));
+  }
+  for (const name of readdirSync(join(sysdir, 'sys'))) {
+    const from = join(sysdir, 'sys', name);
+    const edit = edits[name];
+    if (edit === undefined) {
+      symlinkSync(from, join(sys, 'sys', name));
+      continue;
+    }
+    const before = readFileSync(from, 'utf8');
+    const after = edit(before);
+    if (after === before) throw new StepError(`editing ${name}`, 'what should be replaced is not there');
+    writeFileSync(join(sys, 'sys', name), after);
+  }
+  return sys;
+}
+
+const VERSION = /^#define\s+__FreeBSD_version\s+(\d+)/m;
+
+/** Builds modules for kernels that are not the one that runs. */
+async function buildMisfits(
+  modules: string,
+  environment: VmEnvironment,
+  tools: Tools,
+  temporary: string,
+  directory: string,
+): Promise<void> {
+  const header = readFileSync(join(environment.sysdir, 'sys', 'param.h'), 'utf8');
+  const version = Number(VERSION.exec(header)?.[1]);
+  for (const misfit of misfits(version)) {
+    const sysdir = overlay(environment.sysdir, join(temporary, `sys-${misfit.name}`), {
+      'param.h': (text) => text.replace(VERSION, `#define __FreeBSD_version ${misfit.version}`),
+      ...(misfit.linkerAgrees
+        ? {
+            'module.h': (text: string) =>
+              text.replace(/(MODULE_DEPEND\(name, kernel,)[^;]*/g, `$1 1, ${version}, 9999999)`),
+          }
+        : {}),
+    });
+    const other = { ...environment, sysdir };
+    mkdirSync(join(directory, 'misfit', misfit.name), { recursive: true });
+    for (const name of misfit.linkerAgrees ? ['lisp', 'tproxy'] : ['lisp']) {
+      const objects = join(temporary, `obj-${misfit.name}-${name}`);
+      const module = await buildModule(join(modules, name), name, other, tools, objects);
+      copyFileSync(module, join(directory, 'misfit', misfit.name, `${name}.ko`));
+    }
+    writeFileSync(join(directory, 'misfit', misfit.name, 'version'), `${misfit.version}\n`);
+  }
+}
+
 /** Compiles one test program for the guest. */
 export async function buildProgram(
   sources: string[],
@@ -81,6 +158,97 @@ export async function buildProgram(
     ...libraries.map((library) => `-l${library}`),
   ];
   await run(`compiling ${output}`, tools.clang, args);
+}
+
+/** binding.gyp is a Python literal that JavaScript takes too, but for its comments. */
+function readBinding(file: string): {
+  defines: string[];
+  sources: string[];
+  include_dirs: string[];
+} {
+  const text = readFileSync(file, 'utf8').replace(/^\s*#.*$/gm, '');
+  interface Part {
+    defines?: string[];
+    sources?: string[];
+    include_dirs?: string[];
+    conditions?: [string, Part][];
+  }
+  const target = (runInNewContext(`(${text})`) as { targets: [Part] }).targets[0];
+  const parts = [target];
+  for (const [condition, part] of target.conditions ?? []) {
+    if (condition.includes('"freebsd"')) parts.push(part);
+  }
+  return {
+    defines: parts.flatMap((part) => part.defines ?? []),
+    sources: parts.flatMap((part) => part.sources ?? []),
+    include_dirs: parts.flatMap((part) => part.include_dirs ?? []),
+  };
+}
+
+/** Node's own headers (uv.h); node-gyp fetches them, packages put them beside the program. */
+function nodeHeaders(): string | undefined {
+  const beside = join(dirname(process.execPath), '..', 'include', 'node');
+  return existsSync(join(beside, 'uv.h')) ? beside : undefined;
+}
+
+/**
+ * The addon for FreeBSD, from binding.gyp's own lists, against the sysroot and Node's headers: every warning is an error.
+ * Returns how many files it has, or why it was not tried.
+ */
+export async function buildAddon(
+  project: string,
+  temporary: string,
+  environment: VmEnvironment,
+  tools: Tools,
+): Promise<number | string> {
+  const headers = nodeHeaders();
+  if (headers === undefined) {
+    return "Node's headers are not beside it";
+  }
+  const directory = join(project, 'src', 'native');
+  const modules = join(project, 'node_modules');
+  const binding = readBinding(join(directory, 'binding.gyp'));
+  const list = (names: string[]): string[] => names.filter((name) => !name.startsWith('<!'));
+  const core = join(project, 'kmod', 'core');
+  const sources = [
+    ...list(binding.sources).map((name) => join(directory, name)),
+    ...readdirSync(core)
+      .filter((name) => /^lisp_.*\.c$/.test(name))
+      .map((name) => join(core, name)),
+  ];
+  const objects = join(temporary, 'obj-addon');
+  mkdirSync(objects);
+  const target = ['--target=x86_64-unknown-freebsd14.0', `--sysroot=${environment.sysroot}`];
+  const flags = [
+    ...target,
+    ...['-fPIC', '-O2', '-Wall', '-Wextra', '-Werror', '-Wno-unused-parameter', '-fvisibility=hidden'],
+    ...binding.defines.map((define) => `-D${define}`),
+    ...[join(modules, 'node-addon-api'), join(modules, 'node-api-headers', 'include'), headers].map(
+      (path) => `-I${path}`,
+    ),
+    ...list(binding.include_dirs).map((path) => `-I${join(directory, path)}`),
+  ];
+  const outputs: string[] = [];
+  for (const source of sources) {
+    const output = join(objects, `${outputs.length}.o`);
+    const language = source.endsWith('.cc')
+      ? ['-x', 'c++', '-std=c++17', '-stdlib=libc++', '-fexceptions']
+      : ['-std=c11'];
+    await run(`compiling ${source} for FreeBSD`, tools.clang, [
+      ...language,
+      ...flags,
+      '-c',
+      source,
+      '-o',
+      output,
+    ]);
+    outputs.push(output);
+  }
+  await run('linking the addon for FreeBSD', tools.clang, [
+    ...[...target, `--ld-path=${tools.lld}`, '-shared', '-o', join(objects, 'amptcp.node'), ...outputs],
+    ...['-lc++', '-lcxxrt', '-lm'],
+  ]);
+  return sources.length;
 }
 
 export interface Image {
@@ -114,6 +282,7 @@ export async function prepare(
   temporary: string,
   environment: VmEnvironment,
   tools: Tools,
+  scenarios: string[],
 ): Promise<Stage> {
   const directory = join(temporary, 'stage');
   const guest = join(project, 'test', 'vm', 'guest');
@@ -132,6 +301,9 @@ export async function prepare(
       await buildModule(abi, 'lisp', plain, tools, join(temporary, 'obj-plain')),
       join(directory, 'plain', 'lisp.ko'),
     );
+  }
+  if (scenarios.includes('kernel')) {
+    await buildMisfits(join(project, 'kmod'), environment, tools, temporary, directory);
   }
   const chop = await buildModule(
     join(guest, 'chop'),

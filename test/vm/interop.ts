@@ -33,7 +33,7 @@ const SITE: PeerSite = {
   port: PORT,
 };
 
-export async function interopHost(_: ScenarioContext): Promise<HostSide | { skip: string }> {
+export async function interopHost({ nic }: ScenarioContext): Promise<HostSide | { skip: string }> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) {
     return { skip: 'the Linux end needs root on Linux' };
   }
@@ -101,7 +101,7 @@ export async function interopHost(_: ScenarioContext): Promise<HostSide | { skip
       prefix: ['ip', 'netns', 'exec', namespace],
       devices: [
         ...['-netdev', `tap,id=net0,ifname=${TAP},script=no,downscript=no`],
-        ...['-device', 'virtio-net-device,netdev=net0,mac=02:00:00:00:01:01'],
+        ...['-device', `${nic},netdev=net0,mac=02:00:00:00:01:01`],
       ],
       request(words) {
         const answer = next();

@@ -30,6 +30,8 @@ const HARMLESS = [
   /WARNING: DIAGNOSTIC option enabled/,
   /WARNING: Device .* is Giant locked/,
   /WARNING: .*INVARIANTS/,
+  // What it says to whoever asks for more than one FIB.
+  /WARNING: Adding ifaddrs to all fibs/,
 ];
 
 export interface BootOptions {
@@ -39,6 +41,8 @@ export interface BootOptions {
   timeoutMs: number;
   /** Every console line, as it comes. */
   onLine(line: string): void;
+  /** Answers prompts: called with a line that is not ended yet, and with every whole one; what it returns is typed. */
+  onPrompt?(text: string): string | undefined;
   /** Called when the guest asks the host for something: a line 'HOST <words>'. */
   onRequest?(words: string, answer: (line: string) => void): void;
 }
@@ -54,6 +58,10 @@ export interface BootResult {
 }
 
 const running = new Set<ChildProcess>();
+
+/** A console line without what moves a terminal's cursor. */
+// eslint-disable-next-line no-control-regex
+const plain = (line: string): string => line.replace(/\x1b\[[0-9;?]*[A-Za-z]|\r/g, '');
 
 /** Ends every emulator that is still running; for the harness's own end. */
 export function killAll(): void {
@@ -71,7 +79,15 @@ export function boot(options: BootOptions): Promise<BootResult> {
     const answer = (line: string): void => {
       child.stdin.write(`${line}\n`);
     };
+    const prompted = (text: string): boolean => {
+      const typed = options.onPrompt?.(text);
+      if (typed !== undefined) {
+        child.stdin.write(typed);
+      }
+      return typed !== undefined;
+    };
     const take = (line: string): void => {
+      prompted(line);
       result.tail.push(line);
       if (result.tail.length > 40) {
         result.tail.shift();
@@ -95,7 +111,10 @@ export function boot(options: BootOptions): Promise<BootResult> {
       const lines = (rest + chunk).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) {
-        take(line.replace(/\r/g, ''));
+        take(plain(line));
+      }
+      if (rest !== '' && prompted(plain(rest))) {
+        rest = '';
       }
     });
     let errors = '';
@@ -117,7 +136,7 @@ export function boot(options: BootOptions): Promise<BootResult> {
       clearTimeout(timer);
       running.delete(child);
       if (rest !== '') {
-        take(rest.replace(/\r/g, ''));
+        take(plain(rest));
       }
       if (errors.trim() !== '') {
         result.tail.push(...errors.trim().split('\n'));
@@ -127,10 +146,9 @@ export function boot(options: BootOptions): Promise<BootResult> {
   });
 }
 
-export interface MachineOptions {
-  kernel: string;
+interface Machine {
   image: string;
-  /** name=value pairs for the kernel's environment; neither may hold a blank or a comma. */
+  /** Names and values for the kernel's environment; neither may hold a blank or a comma. */
   kenv: Record<string, string>;
   memoryMb: number;
   cpus: number;
@@ -140,13 +158,23 @@ export interface MachineOptions {
   devices?: string[];
 }
 
+export interface MachineOptions extends Machine {
+  kernel: string;
+}
+
+const common = (options: Machine): string[] => [
+  ...['-cpu', 'max', '-m', String(options.memoryMb), '-smp', String(options.cpus)],
+  ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-serial', 'stdio'],
+  ...(options.devices ?? []),
+  ...(options.icount === undefined ? [] : ['-icount', `shift=${options.icount},sleep=off`]),
+];
+
 /** The arguments for a kernel booted by PVH on a `microvm`: no firmware tables, no PCI, seconds to single user. */
 export function machine(options: MachineOptions): string[] {
   const kenv = { 'vfs.root.mountfrom': 'cd9660:/dev/vtbd0', boot_serial: 'YES', ...options.kenv };
-  const args = [
+  return [
     ...['-M', 'microvm,acpi=off,auto-kernel-cmdline=on,rtc=on,pic=on,pit=on,isa-serial=on'],
-    ...['-cpu', 'max', '-m', String(options.memoryMb), '-smp', String(options.cpus)],
-    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-serial', 'stdio'],
+    ...common(options),
     ...['-kernel', options.kernel],
     ...[
       '-append',
@@ -156,10 +184,80 @@ export function machine(options: MachineOptions): string[] {
     ],
     ...['-drive', `id=root,file=${options.image},format=raw,if=none,readonly=on`],
     ...['-device', 'virtio-blk-device,drive=root'],
-    ...(options.devices ?? []),
   ];
-  if (options.icount !== undefined) {
-    args.push('-icount', `shift=${options.icount},sleep=off`);
-  }
-  return args;
+}
+
+export interface DiskMachineOptions extends Machine {
+  /** UEFI for QEMU. Its console is the serial line where there is no screen, and the loader and the kernel follow it. */
+  firmware: string;
+  /** A whole disk with a FreeBSD on it. What is written to it is forgotten. */
+  disk: string;
+  format: string;
+}
+
+/** The arguments for an official image: a PC with UEFI, PCI and ACPI; the tests are on a second disk. */
+export function diskMachine(options: DiskMachineOptions): string[] {
+  return [
+    ...['-M', 'pc', ...common(options), '-bios', options.firmware],
+    ...['-drive', `id=root,file=${options.disk},format=${options.format},if=none,snapshot=on`],
+    ...['-device', 'virtio-blk-pci,drive=root,bootindex=0'],
+    ...['-drive', `id=tests,file=${options.image},format=raw,if=none,readonly=on`],
+    ...['-device', 'virtio-blk-pci,drive=tests'],
+  ];
+}
+
+/**
+ * Drives an image's console to the scenario: the loader is told to boot to single user on the serial line, or, where it does
+ * not listen, root logs in. What it returned is typed.
+ *
+ *   loader's menu or countdown -> OK prompt -> boot -s -> shell -> the scenario
+ *                              \-> login: -> root -------> shell
+ */
+export function imageConsole(
+  scenario: string,
+  kenv: Record<string, string>,
+  say: (text: string) => void,
+): (text: string) => string | undefined {
+  const loader = [
+    'set boot_serial=YES',
+    ...Object.entries(kenv).map(([name, value]) => `set ${name}=${value}`),
+    'boot -s',
+  ];
+  const start =
+    'mount -uw /; mkdir -p /amptcp; mount -t cd9660 /dev/vtbd1 /amptcp; ' +
+    `kenv amptcp.scenario=${scenario}; exec sh /amptcp/rc`;
+  let state: 'loader' | 'prompt' | 'kernel' | 'login' | 'shell' | 'run' = 'loader';
+  return (text) => {
+    if (state === 'loader' && /hit \[?Enter\]?|Autoboot in/i.test(text)) {
+      state = 'prompt';
+      return '3';
+    }
+    if (state === 'prompt' && /^OK $/.test(text)) {
+      const command = loader.shift();
+      if (loader.length === 0) {
+        state = 'kernel';
+        say("at the loader's prompt: booting to single user");
+      }
+      return `${command ?? 'boot'}\r`;
+    }
+    if (state !== 'run' && /^Enter full pathname of shell/.test(text)) {
+      state = 'shell';
+      return '\r';
+    }
+    if (state !== 'shell' && state !== 'run' && /login: $/.test(text)) {
+      state = 'login';
+      say('at the login: as root, without a password');
+      return 'root\r';
+    }
+    if (state === 'login' && /^Password:/.test(text)) {
+      state = 'run';
+      say("the image's root has a password: the tests need one without");
+      return undefined;
+    }
+    if ((state === 'shell' || state === 'login') && /[#$%>] $/.test(text)) {
+      state = 'run';
+      return `${start}\r`;
+    }
+    return undefined;
+  };
 }

@@ -10,9 +10,9 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findTools, readEnvironment } from './environment.js';
 import type { Tools, VmEnvironment } from './environment.js';
-import { prepare, StepError } from './image.js';
+import { buildAddon, prepare, StepError } from './image.js';
 import type { Stage } from './image.js';
-import { boot, killAll, machine } from './qemu.js';
+import { boot, diskMachine, imageConsole, killAll, machine } from './qemu.js';
 import { scenarios } from './scenarios.js';
 import type { Scenario, ScenarioContext } from './scenarios.js';
 
@@ -51,18 +51,19 @@ async function runScenario(
   tap: Tap,
 ): Promise<void> {
   const { target } = environment;
-  if (target.kind === 'image') {
-    throw new Error('an image is refused before this');
-  }
-  const kernel = scenario.debug ? target.kernel : target.kernelWithoutDebug;
-  if (!kernel) {
+  const kernel =
+    target.kind === 'image'
+      ? undefined
+      : ((scenario.debug ? target.kernel : target.kernelWithoutDebug) ?? 'missing');
+  if (kernel === 'missing') {
     tap.note(`${scenario.name}: skipped, FREEBSD_KERNEL_NODEBUG names no kernel without debug options`);
     if (process.env['EXPECT_FREEBSD'] === '1') {
       tap.result(false, `${scenario.name}: skipped`);
     }
     return;
   }
-  const context: ScenarioContext = { project, environment, tools, stage };
+  const nic = target.kind === 'image' ? 'virtio-net-pci' : 'virtio-net-device';
+  const context: ScenarioContext = { project, environment, tools, stage, nic };
   const host = await scenario.host?.(context);
   if (host && 'skip' in host) {
     tap.note(`${scenario.name}: skipped, ${host.skip}`);
@@ -76,20 +77,31 @@ async function runScenario(
   let results = 0;
   try {
     const prefix = host?.prefix ?? [];
-    const args = machine({
-      kernel,
+    const kenv = { 'amptcp.scenario': scenario.name, ...scenario.kenv };
+    const options = {
       image: stage.image,
-      kenv: { 'amptcp.scenario': scenario.name, ...scenario.kenv },
+      kenv,
       memoryMb: scenario.memoryMb ?? 1024,
       cpus: scenario.cpus ?? 1,
       ...(scenario.icount === undefined ? {} : { icount: scenario.icount }),
       devices: host?.devices ?? [],
-    });
+    };
+    const args =
+      target.kind === 'image'
+        ? diskMachine({ ...options, disk: target.image, format: target.format, firmware: target.firmware })
+        : machine({ ...options, kernel: kernel ?? '' });
     const [qemu = tools.qemu, ...rest] = [...prefix, tools.qemu, ...args];
     const result = await boot({
       qemu,
       args: rest,
       timeoutMs: scenario.timeoutMs,
+      ...(target.kind === 'image'
+        ? {
+            onPrompt: imageConsole(scenario.name, scenario.kenv ?? {}, (text) => {
+              tap.note(`${scenario.name}: ${text}`);
+            }),
+          }
+        : {}),
       onLine(line) {
         const match = /^(ok|not ok) - (.*)$/.exec(line);
         if (match) {
@@ -138,11 +150,6 @@ async function main(): Promise<number> {
     console.error(`test:vm: ${wanted.fail}`);
     return 2;
   }
-  if (wanted.run.target.kind === 'image') {
-    // Its loader and its login would have to be driven over the console; nobody has yet.
-    console.error('test:vm: FREEBSD_IMAGE is not supported yet: set FREEBSD_KERNEL and FREEBSD_ROOT');
-    return 2;
-  }
   const found = findTools(process.env['PATH'] ?? '');
   if ('missing' in found) {
     console.error(`test:vm: missing tools; on Debian: apt install ${found.missing.join(' ')}`);
@@ -150,7 +157,7 @@ async function main(): Promise<number> {
   }
   const names = process.argv.slice(2);
   const chosen = names.length === 0 ? scenarios : scenarios.filter(({ name }) => names.includes(name));
-  if (chosen.length === 0) {
+  if (chosen.length === 0 && !names.includes('addon')) {
     console.error(`test:vm: no such scenario; there are ${scenarios.map(({ name }) => name).join(', ')}`);
     return 2;
   }
@@ -167,8 +174,25 @@ async function main(): Promise<number> {
     });
   }
   try {
-    const stage = await prepare(project, temporary, wanted.run, found.tools);
+    const stage = await prepare(
+      project,
+      temporary,
+      wanted.run,
+      found.tools,
+      chosen.map(({ name }) => name),
+    );
     tap.result(true, 'module and test programs build without a warning');
+    if (chosen.length === scenarios.length || names.includes('addon')) {
+      const files = await buildAddon(project, temporary, wanted.run, found.tools);
+      if (typeof files === 'number') {
+        tap.result(true, `the addon's ${files} files compile and link for FreeBSD without a warning`);
+      } else {
+        tap.note(`addon: skipped, ${files}`);
+        if (process.env['EXPECT_FREEBSD'] === '1') {
+          tap.result(false, 'addon: skipped');
+        }
+      }
+    }
     for (const scenario of chosen) {
       await runScenario(scenario, wanted.run, found.tools, stage, tap);
     }

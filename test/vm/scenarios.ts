@@ -11,6 +11,8 @@ export interface ScenarioContext {
   environment: VmEnvironment;
   tools: Tools;
   stage: Stage;
+  /** The emulated network interface: on a PC's PCI bus, or without one. */
+  nic: 'virtio-net-pci' | 'virtio-net-device';
 }
 
 /** The host's side of a scenario that needs one: a peer on the emulated network. */
@@ -91,6 +93,13 @@ export const scenarios: Scenario[] = [
     debug: true,
     timeoutMs: 1_800_000,
     ...TWO_CPUS,
+  },
+  {
+    name: 'kernel',
+    title: 'a module refuses a kernel it was not built for',
+    debug: true,
+    timeoutMs: 600_000,
+    ...COUNTED,
   },
   {
     name: 'tproxy',
