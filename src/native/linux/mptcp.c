@@ -67,16 +67,24 @@ struct k_full_info {
 	struct k_mptcp_info mptcp_info;
 };
 
+/* SYNs sent before the thread looks at what else there is. */
+#define BEGINS_PER_TURN 32
+
 struct pending {
 	struct pending *next, **at;
+	struct pending *queue_next, **queue_at; /* queue_at NULL: not in the queue */
 	int fd;
+	int watched;
 	int64_t deadline;
+	struct sockaddr_storage remote;
+	socklen_t remote_length;
 };
 
 struct am_connector {
 	pthread_t thread;
-	pthread_mutex_t mutex; /* pending, by_fd */
+	pthread_mutex_t mutex; /* pending, queue, by_fd */
 	struct pending *pending;
+	struct pending *queue, **queue_last; /* connect() is still to be called, by the thread */
 	struct pending **by_fd;
 	size_t by_fd_size;
 	int64_t earliest;
@@ -101,8 +109,16 @@ static void unlink_pending(struct am_connector *c, struct pending *p)
 	*p->at = p->next;
 	if (p->next != NULL)
 		p->next->at = p->at;
+	if (p->queue_at != NULL) {
+		*p->queue_at = p->queue_next;
+		if (p->queue_next != NULL)
+			p->queue_next->queue_at = p->queue_at;
+		else
+			c->queue_last = p->queue_at;
+	}
 	c->by_fd[p->fd] = NULL;
-	epoll_ctl(c->epoll, EPOLL_CTL_DEL, p->fd, NULL);
+	if (p->watched)
+		epoll_ctl(c->epoll, EPOLL_CTL_DEL, p->fd, NULL);
 	free(p);
 }
 
@@ -188,6 +204,64 @@ static void read_events(struct am_connector *c)
 	}
 }
 
+static int watch(struct am_connector *c, int fd, uint32_t mask)
+{
+	struct epoll_event event = { .events = mask, .data.fd = fd };
+
+	return epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/*
+ * Calls connect() without the mutex. 1: connected at once, as to a host that is near, 0: under way, -errno: failed; but 0 as well when
+ * its time was over meanwhile, which has been reported then.
+ */
+static int begin(struct am_connector *c, struct pending *p, int fd)
+{
+	struct sockaddr_storage remote = p->remote;
+	socklen_t length = p->remote_length;
+	int result = 0;
+
+	pthread_mutex_unlock(&c->mutex);
+	if (connect(fd, (struct sockaddr *)&remote, length) == 0)
+		result = 1;
+	else if (errno != EINPROGRESS)
+		result = -errno;
+	else if (!still_connecting(fd))
+		result = 1;
+	pthread_mutex_lock(&c->mutex);
+	if (c->by_fd[fd] != p)
+		return 0;
+	if (result == 0) {
+		result = watch(c, fd, EPOLLOUT);
+		p->watched = result == 0;
+	}
+	if (result != 0)
+		unlink_pending(c, p);
+	return result;
+}
+
+/* Some of those that wait for it, then what has happened meanwhile has its turn. */
+static void begin_queued(struct am_connector *c)
+{
+	pthread_mutex_lock(&c->mutex);
+	for (int i = 0; i < BEGINS_PER_TURN && c->queue != NULL; i++) {
+		struct pending *p = c->queue;
+		int fd = p->fd;
+		int result;
+
+		c->queue = p->queue_next;
+		if (c->queue != NULL)
+			c->queue->queue_at = &c->queue;
+		else
+			c->queue_last = &c->queue;
+		p->queue_at = NULL;
+		result = begin(c, p, fd);
+		if (result != 0)
+			c->on.connected(c->on.context, fd, result == 1 ? 0 : -result);
+	}
+	pthread_mutex_unlock(&c->mutex);
+}
+
 static void *run(void *argument)
 {
 	struct am_connector *c = argument;
@@ -195,6 +269,7 @@ static void *run(void *argument)
 
 	for (;;) {
 		int64_t wait;
+		int queued;
 
 		pthread_mutex_lock(&c->mutex);
 		if (c->stopping) {
@@ -203,8 +278,9 @@ static void *run(void *argument)
 		}
 		/* A little late, so that deadlines close together are one turn. */
 		wait = c->earliest == INT64_MAX ? 60000 : c->earliest - now_ms() + 5;
+		queued = c->queue != NULL;
 		pthread_mutex_unlock(&c->mutex);
-		if (wait < 0)
+		if (wait < 0 || queued)
 			wait = 0;
 		else if (wait > 60000)
 			wait = 60000;
@@ -220,15 +296,9 @@ static void *run(void *argument)
 				completed(c, events[i].data.fd, events[i].events);
 			}
 		}
+		begin_queued(c);
 		expire(c);
 	}
-}
-
-static int watch(struct am_connector *c, int fd, uint32_t mask)
-{
-	struct epoll_event event = { .events = mask, .data.fd = fd };
-
-	return epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
 static int netlink_open(void)
@@ -261,6 +331,7 @@ int am_connector_start(struct am_connector **out, const struct am_connector_even
 		return -ENOMEM;
 	c->on = *on;
 	c->earliest = INT64_MAX;
+	c->queue_last = &c->queue;
 	pthread_mutex_init(&c->mutex, NULL);
 	c->epoll = epoll_create1(EPOLL_CLOEXEC);
 	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -388,26 +459,27 @@ static int reserve(struct am_connector *c, int fd)
 
 int am_connect_begin(struct am_connector *c, int fd, const struct sockaddr *remote, socklen_t length, uint32_t timeout_ms)
 {
-	int error;
-	int sooner;
 	struct pending *p;
+	int error, sooner, alone, first;
 
-	if (connect(fd, remote, length) < 0 && errno != EINPROGRESS)
-		return -errno;
+	if (fd < 0 || length > sizeof(p->remote))
+		return -EINVAL;
 	p = calloc(1, sizeof(*p));
 	if (p == NULL)
 		return -ENOMEM;
 	p->fd = fd;
+	memcpy(&p->remote, remote, length);
+	p->remote_length = length;
 	p->deadline = now_ms() + timeout_ms;
 	pthread_mutex_lock(&c->mutex);
 	error = reserve(c, fd);
-	if (error == 0)
-		error = watch(c, fd, EPOLLOUT);
 	if (error != 0) {
 		pthread_mutex_unlock(&c->mutex);
 		free(p);
 		return error;
 	}
+	alone = c->pending == NULL;
+	first = c->queue == NULL;
 	c->by_fd[fd] = p;
 	p->next = c->pending;
 	p->at = &c->pending;
@@ -417,23 +489,22 @@ int am_connect_begin(struct am_connector *c, int fd, const struct sockaddr *remo
 	sooner = p->deadline < c->earliest;
 	if (sooner)
 		c->earliest = p->deadline;
+	if (alone) {
+		error = begin(c, p, fd);
+		pthread_mutex_unlock(&c->mutex);
+		if (error == 1)
+			c->on.connected(c->on.context, fd, 0);
+		else if (error == 0 && sooner)
+			wake(c);
+		return error < 0 ? error : 0;
+	}
+	p->queue_at = c->queue_last;
+	*c->queue_last = p;
+	c->queue_last = &p->queue_next;
 	pthread_mutex_unlock(&c->mutex);
-	if (sooner)
+	if (first || sooner)
 		wake(c);
 	return 0;
-}
-
-int am_connect_cancel(struct am_connector *c, int fd)
-{
-	int found = 0;
-
-	pthread_mutex_lock(&c->mutex);
-	if (fd >= 0 && (size_t)fd < c->by_fd_size && c->by_fd[fd] != NULL) {
-		unlink_pending(c, c->by_fd[fd]);
-		found = 1;
-	}
-	pthread_mutex_unlock(&c->mutex);
-	return found;
 }
 
 /* ------------------------------------------------------------ netlink */

@@ -58,10 +58,12 @@ void am_connector_stop(struct am_connector *connector);
 int am_connect_prepare(const struct am_socket_options *options, struct sockaddr_storage *local);
 /* 1: a socket could be bound there now (without SO_REUSEADDR, as the kernel binds a join). */
 int am_port_free(const struct sockaddr_storage *local, socklen_t length);
-/* Sends the SYN. The outcome comes as `connected`; an immediate failure is returned and not reported again. */
+/*
+ * Sends the SYN: at once when no other connect is under way, else from the thread, because the kernel may take a packet all the way
+ * through a host before connect() returns. The outcome comes as `connected`, perhaps before this returns; a failure that is returned
+ * is not reported again.
+ */
 int am_connect_begin(struct am_connector *connector, int fd, const struct sockaddr *remote, socklen_t length, uint32_t timeout_ms);
-/* Forgets a connect; the descriptor stays the caller's. 1: it was under way, `connected` will not come. */
-int am_connect_cancel(struct am_connector *connector, int fd);
 
 /* A request and its answers, which `answer` sees datagram by datagram. */
 int am_netlink_request(struct am_connector *connector, const void *request, size_t length,

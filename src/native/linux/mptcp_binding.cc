@@ -168,11 +168,6 @@ void Connect(const Napi::CallbackInfo &info)
 		throw SystemError(env, "connect", -result);
 }
 
-Napi::Value Cancel(const Napi::CallbackInfo &info)
-{
-	return Napi::Boolean::New(info.Env(), am_connect_cancel(Running(info.Env()), info[0].As<Napi::Number>().Int32Value()) == 1);
-}
-
 Napi::Value Info(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
@@ -236,7 +231,6 @@ void InitMptcp(Napi::Env env, Napi::Object exports)
 	part.Set("prepare", Napi::Function::New(env, Prepare));
 	part.Set("portFree", Napi::Function::New(env, PortFree));
 	part.Set("connect", Napi::Function::New(env, Connect));
-	part.Set("cancel", Napi::Function::New(env, Cancel));
 	part.Set("info", Napi::Function::New(env, Info));
 	part.Set("subflows", Napi::Function::New(env, Subflows));
 	part.Set("netlink", Napi::Function::New(env, Netlink));

@@ -7,7 +7,8 @@
  *   events of the path manager -> SubflowTable of the connection -> listener
  *
  * The kernel tells of every MPTCP connection of the network namespace; a connection of ours is found by its token,
- * which exists from the moment connect() was called.
+ * which exists from the moment connect() was called. That may be in another thread, so what is said of unknown tokens is kept
+ * as long as any connect is under way.
  */
 import { readFileSync, writeSync } from 'node:fs';
 import { nativePart } from '../../native/index.js';
@@ -43,6 +44,8 @@ import { type HostNetwork, LISP_MARK } from './host-network.js';
 
 /** Local endpoints tried before EADDRINUSE is given up to. */
 const ATTEMPTS = 64;
+/** Tokens whose events are kept until their connect is known to have succeeded. */
+const MAX_EARLY = 1024;
 /** Closed subflows whose counters are remembered. */
 const KEEP_CLOSED = 16;
 /** Between the event and the kernel's readiness for a further subflow. */
@@ -109,6 +112,9 @@ export class LinuxMptcpConnector implements MptcpConnector {
   readonly #endpoints: LocalEndpoints;
   readonly #connecting = new Map<number, (error: string | undefined) => void>();
   readonly #connections = new Map<number, LinuxMptcpConnection>();
+  /** Events that overtook the outcome of their connect, by token. */
+  readonly #early = new Map<number, PmEvent[]>();
+  #underWay = 0;
   #multipath = false;
   #family = 0;
   #started = false;
@@ -179,19 +185,7 @@ export class LinuxMptcpConnector implements MptcpConnector {
           remote: { ...options.remote },
         };
         options.beforeSyn(flow);
-        this.#native.connect(descriptor, options.remote.address, options.remote.port, options.timeoutMs);
-        const connection = new LinuxMptcpConnection(this, descriptor, flow, mptcp, this.#clock, this.#native);
-        // From here on the path manager may speak of it.
-        if (connection.token !== undefined) this.#connections.set(connection.token, connection);
-        const error = await new Promise<string | undefined>((resolve) =>
-          this.#connecting.set(prepared.descriptor, resolve),
-        );
-        if (error !== undefined) {
-          connection.dispose();
-          throw new PlatformError(`connect to ${show(options.remote)}: ${error}`, error);
-        }
-        connection.up();
-        return connection;
+        return await this.#connect(prepared.descriptor, flow, mptcp, options.timeoutMs);
       } catch (error) {
         if (descriptor !== undefined) nativePart('descriptors').close(descriptor);
         // The 4-tuple is still in TIME_WAIT: another port will do.
@@ -200,6 +194,33 @@ export class LinuxMptcpConnector implements MptcpConnector {
           continue;
         throw asPlatformError(error, `connect to ${show(options.remote)}`);
       }
+    }
+  }
+
+  /** @throws PlatformError; the descriptor is the caller's then. */
+  async #connect(
+    descriptor: number,
+    flow: Flow,
+    mptcp: boolean,
+    timeoutMs: number,
+  ): Promise<LinuxMptcpConnection> {
+    const { address, port } = flow.remote;
+    const overruns = this.#overruns;
+    this.#underWay++;
+    try {
+      this.#native.connect(descriptor, address, port, timeoutMs);
+      const error = await new Promise<string | undefined>((resolve) =>
+        this.#connecting.set(descriptor, resolve),
+      );
+      if (error !== undefined) throw new PlatformError(`connect to ${show(flow.remote)}: ${error}`, error);
+      const connection = new LinuxMptcpConnection(this, descriptor, flow, mptcp, this.#clock, this.#native);
+      if (connection.token !== undefined) this.#connections.set(connection.token, connection);
+      connection.up();
+      for (const event of this.#takeEarly(connection.token)) connection.onPathManager(event);
+      if (this.#overruns !== overruns) connection.resynchronise();
+      return connection;
+    } finally {
+      if (--this.#underWay === 0) this.#early.clear();
     }
   }
 
@@ -266,9 +287,28 @@ export class LinuxMptcpConnector implements MptcpConnector {
       this.#connections.delete(connection.token);
   }
 
+  /** Of a connection that has not been told to us yet, perhaps; or of somebody else's. */
+  #keepEarly(event: PmEvent): void {
+    const known = this.#early.get(event.token);
+    if (known) known.push(event);
+    else this.#early.set(event.token, [event]);
+    if (this.#early.size > MAX_EARLY) this.#early.delete(this.#early.keys().next().value!);
+  }
+
+  #takeEarly(token: number | undefined): PmEvent[] {
+    if (token === undefined) return [];
+    const events = this.#early.get(token);
+    this.#early.delete(token);
+    return events ?? [];
+  }
+
   #onEvents(batch: Buffer[], overrun: boolean): void {
     for (const datagram of batch)
-      for (const event of decodeEvents(datagram)) this.#connections.get(event.token)?.onPathManager(event);
+      for (const event of decodeEvents(datagram)) {
+        const connection = this.#connections.get(event.token);
+        if (connection) connection.onPathManager(event);
+        else if (this.#underWay > 0) this.#keepEarly(event);
+      }
     if (overrun) {
       this.#overruns++;
       for (const connection of [...this.#connections.values()]) connection.resynchronise();
