@@ -567,7 +567,7 @@ function checkRoles(config: Config, check: Check): void {
   if (has('access') && has('data-centre')) {
     check.fail(
       'roles',
-      'expected "access" or "data-centre", not both: one daemon intercepts in one direction',
+      'expected "access" or "data-centre", not both: one daemon intercepts in one direction (servers that speak MPTCP need no "data-centre"; for others it runs on a host of its own, between this one and them)',
     );
   }
   for (const role of ['access', 'xtr'] as const) {

@@ -83,18 +83,18 @@ export function pingCommand(system: 'linux' | 'freebsd', { local, remote }: Path
       ...['ping', `-${family}`, '-n', '-c', '1', '-W', String(TIMEOUT_SECONDS)],
       ...['-M', 'do', '-s', size, '-I', local, remote],
     ];
-  // There each family has its own letter for how long an answer is waited for, in milliseconds.
-  const wait = [family === 4 ? '-W' : '-x', String(TIMEOUT_SECONDS * 1000)];
-  const whole = family === 4 ? ['-D'] : ['-m', '-D'];
+  // Without -u an IPv6 packet is cut to 1280 octets before it leaves, whatever -D says.
+  const whole = family === 4 ? ['-D'] : ['-u', '-D'];
+  const wait = ['-W', String(TIMEOUT_SECONDS * 1000)];
   return ['ping', `-${family}`, '-n', '-c', '1', ...wait, ...whole, '-s', size, '-S', local, remote];
 }
 
 /** What ping's exit status and words mean. */
 export function pingOutcome(status: number | null, said: string): EchoOutcome {
   if (status === 0) return { type: 'answered' };
-  const big = /message too long|frag(?:mentation)? needed|packet too big/i.test(said);
+  const big = /message too long|frag(?:mentation)? needed|packet too big|new path mtu/i.test(said);
   if (big) {
-    const mtu = Number(/mtu\s*[=:]?\s*(\d+)/i.exec(said)?.[1]);
+    const mtu = Number(/mtu\s*[=:(]?\s*(\d+)/i.exec(said)?.[1]);
     return { type: 'too-big', ...(mtu > 0 && { mtu }) };
   }
   // 1 is Linux's and 2 FreeBSD's word for 'nothing came back'; both print the statistics then.

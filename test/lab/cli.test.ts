@@ -198,6 +198,27 @@ describe('amptcp', { skip }, () => {
     await refused(5, /There is no connection/, 'connection', 'kill', number);
   });
 
+  it('a mapping without RLOCs: a plain xTR forwards natively', async () => {
+    const eid = '192.0.2.14/32';
+    const address = '192.0.2.14';
+    // An address among those that dc1 routes into LISP, which only the Internet knows.
+    await lab().run('web', ['ip', 'addr', 'add', eid, 'dev', 'lo']);
+    await lab().run('exchange', ['ip', 'route', 'add', eid, 'via', addresses.web(4)]);
+    const answers = async (): Promise<boolean> =>
+      (await lab().run('server', ['ping', '-c', '1', '-W', '1', address], { tolerant: true })).status === 0;
+    const routed = async (): Promise<string> =>
+      (await lab().run('dc1', ['ip', '-4', 'route', 'get', address])).stdout;
+    assert.match(await routed(), / dev lisp0 /);
+    await lab().reload('dc1', { extra: { dc1: `[[lisp.mapping]]\neid = "${eid}"\nrlocs = []` } });
+    await waitFor('an answer by the native way', answers, 10_000);
+    assert.doesNotMatch(await routed(), /lisp0/);
+    const others = addresses.natPrefix(4).replace(/\.0\/.*/, '.1');
+    assert.match((await lab().run('dc1', ['ip', '-4', 'route', 'get', others])).stdout, / dev lisp0 /);
+    await lab().reload('dc1');
+    await waitFor('the route to be back', async () => / dev lisp0 /.test(await routed()), 5000);
+    assert.equal((await lab().transfer({ direction: 'down', bytes: 1_000_000 })).sha256Match, true);
+  });
+
   it('bypass list', async () => {
     assert.equal((await json('bypass', 'list')).exit, 0);
   });

@@ -11,8 +11,10 @@
 import { randomBytes } from 'node:crypto';
 import { ControlPlane, type ControlPlaneOptions } from '../../lisp/control-plane.js';
 import { Counters } from '../../lisp/environment.js';
+import type { Mapping } from '../../lisp/mapping.js';
 import type { MappingChange } from '../../lisp/mapping-system.js';
 import type { MapServer } from '../../lisp/map-server.js';
+import { nativeRoutes } from '../../lisp/native-routes.js';
 import type { Xtr } from '../../lisp/xtr.js';
 import { PathWatcher } from '../../gateway/watch.js';
 import type { Platform, PlaneEvent, PlaneOptions } from '../../platform/platform.js';
@@ -46,6 +48,12 @@ const controlOptions = (config: Config): ControlPlaneOptions => ({
   ...(config.roles.includes('map-server') && { mapServer: config.mapServer }),
 });
 
+/** Changes of the map-cache come in bursts. */
+const REROUTE_MS = 50;
+
+const forwardsNatively = ({ locators, action }: Mapping): boolean =>
+  locators.length === 0 && action === 'natively-forward';
+
 export const localEids = (config: Config): string[] => [
   ...new Set([
     ...config.lisp.database.filter(({ iid }) => iid === config.lisp.iid).map(({ eid }) => eid),
@@ -53,12 +61,12 @@ export const localEids = (config: Config): string[] => [
   ]),
 ];
 
-const planeOptions = (config: Config): PlaneOptions => ({
+const planeOptions = (config: Config, routes: string[]): PlaneOptions => ({
   device: config.lisp.device,
   iid: config.lisp.iid,
   localRlocs: config.rlocs.map(({ address }) => address),
   localEids: localEids(config),
-  routes: config.lisp.routes,
+  routes,
   mtu: config.lisp.mtu,
   sourceCheck: config.lisp.sourceCheck,
   glean: config.lisp.glean,
@@ -76,6 +84,11 @@ export class LispSite {
   device: { device: string; mtu: number } | undefined;
   private watcher: PathWatcher | undefined;
   private rlocs: RlocWatcher | undefined;
+  /** What the host's routing sends into the device now. */
+  private routes: string[];
+  private routing: unknown;
+  /** Natively forwarded prefixes of the map-cache: seldom any. */
+  private readonly natives = new Set<string>();
   private readonly started: (() => Promise<void> | void)[] = [];
 
   constructor(
@@ -86,6 +99,7 @@ export class LispSite {
     /** A local RLOC is there again; the host may have forgotten its routes with the interface. */
     private readonly onRlocReturned: () => void = () => undefined,
   ) {
+    this.routes = config.lisp.routes;
     this.control = new ControlPlane(
       {
         clock: platform.clock,
@@ -117,7 +131,9 @@ export class LispSite {
   async start(): Promise<void> {
     const { platform, xtr, config, log } = this;
     if (xtr !== undefined) {
-      this.device = await platform.plane.start(planeOptions(config), (event) => this.onPlane(event));
+      this.device = await platform.plane.start(planeOptions(config, this.routes), (event) =>
+        this.onPlane(event),
+      );
       this.started.push(() => platform.plane.stop());
       const ends = [
         xtr.onChange((change) => this.onMapping(change)),
@@ -154,7 +170,11 @@ export class LispSite {
 
   async update(config: Config): Promise<void> {
     const before = this.config;
-    if (this.xtr !== undefined) await this.platform.plane.update(planeOptions(config));
+    if (this.xtr !== undefined) {
+      const routes = this.wantedRoutes(config);
+      await this.platform.plane.update(planeOptions(config, routes));
+      this.routes = routes;
+    }
     await this.platform.control.update(transportAddresses(config));
     this.control.update(controlOptions(config));
     this.config = config;
@@ -163,6 +183,7 @@ export class LispSite {
   }
 
   async stop(): Promise<void> {
+    this.platform.clock.clearTimeout(this.routing);
     for (const end of this.started.splice(0).reverse()) await end();
   }
 
@@ -202,6 +223,49 @@ export class LispSite {
       else plane.deleteMapping(change.mapping.iid, change.mapping.eid);
     } catch (error) {
       this.log.error({ err: error, eid: change.mapping.eid }, 'the data plane did not take a mapping');
+    }
+    this.noteNative(change);
+  }
+
+  // -------------------------------------------------------------- forwarded natively
+
+  private noteNative({ type, mapping }: MappingChange): void {
+    const { config, natives, platform } = this;
+    if (mapping.iid !== config.lisp.iid || config.lisp.routes.length === 0) return;
+    const before = natives.size;
+    if (type === 'set' && forwardsNatively(mapping)) natives.add(mapping.eid);
+    else natives.delete(mapping.eid);
+    // Mappings through LISP matter where they are inside one that is not.
+    if ((before === 0 && natives.size === 0) || this.routing !== undefined) return;
+    this.routing = platform.clock.setTimeout(() => {
+      this.routing = undefined;
+      void this.reroute();
+    }, REROUTE_MS);
+  }
+
+  private wantedRoutes(config: Config): string[] {
+    if (this.natives.size === 0) return config.lisp.routes;
+    const mappings = this.xtr?.list(config.lisp.iid) ?? [];
+    const { routes, left } = nativeRoutes(
+      config.lisp.routes,
+      mappings.map((mapping) => ({ eid: mapping.eid, native: forwardsNatively(mapping) })),
+    );
+    if (left.length > 0)
+      this.log.warn(
+        { eids: left.slice(0, 10) },
+        `too many routes to forward ${left.length} prefixes natively`,
+      );
+    return routes;
+  }
+
+  private async reroute(): Promise<void> {
+    const routes = this.wantedRoutes(this.config);
+    if (routes.join() === this.routes.join()) return;
+    try {
+      await this.platform.plane.update(planeOptions(this.config, routes));
+      this.routes = routes;
+    } catch (error) {
+      this.log.error({ err: error }, 'forwarding natively: the routes could not be changed');
     }
   }
 

@@ -5,7 +5,8 @@
  * lisp(4). Nothing is opened before a part is started.
  */
 import type { Native } from '../../native/index.js';
-import { ControlSockets } from '../control-sockets.js';
+import { ControlSockets, liveAddresses } from '../control-sockets.js';
+import { measurePathMtu } from '../echo.js';
 import type { Clock, ControlTransport, Finding, HostOptions, Platform } from '../platform.js';
 import { ThreadsRelay } from '../threads-relay.js';
 import { FreeBsdConnector } from './connector.js';
@@ -83,6 +84,8 @@ export function createFreeBsdPlatform(options: FreeBsdPlatformOptions, parts: Fr
       await host.setLocalPrefixes(localPrefixes);
     },
     close: () => host.close(),
+    liveAddresses,
+    measurePathMtu: measurePathMtu('freebsd'),
     doctor: (): Promise<Finding[]> => doctor(),
     clean: () => host.clean(options.device ?? 'lisp0'),
   };

@@ -262,7 +262,7 @@ rlocs = [{ address = "203.0.113.130", priority = 1, weight = 50 },
   it('refuses what does not go together', () => {
     const both = WHOLE.replace('roles = ["access"]', 'roles = ["access", "data-centre"]');
     assert.deepEqual(problems(both), [
-      'a.conf:2: roles: expected "access" or "data-centre", not both: one daemon intercepts in one direction',
+      'a.conf:2: roles: expected "access" or "data-centre", not both: one daemon intercepts in one direction (servers that speak MPTCP need no "data-centre"; for others it runs on a host of its own, between this one and them)',
     ]);
     assert.deepEqual(problems(WHOLE.replace('"2001:DB8:0::2"', '"203.0.113.2"')), [
       'a.conf:18: rloc[1].address: 203.0.113.2 is there twice',

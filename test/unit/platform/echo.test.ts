@@ -89,7 +89,7 @@ describe('ping', () => {
     assert.equal(text('freebsd', v4), 'ping -4 -n -c 1 -W 1000 -D -s 1472 -S 203.0.113.2 203.0.123.2');
     assert.equal(
       text('freebsd', v6),
-      'ping -6 -n -c 1 -x 1000 -m -D -s 1452 -S 2001:db8:113::2 2001:db8:123::2',
+      'ping -6 -n -c 1 -W 1000 -u -D -s 1452 -S 2001:db8:113::2 2001:db8:123::2',
     );
   });
 
@@ -108,6 +108,7 @@ describe('ping', () => {
       ],
       [1, `From 2001:db8::1 icmp_seq=1 Packet too big: mtu=1300\n${lost}`, { type: 'too-big', mtu: 1300 }],
       [2, '36 bytes from 203.0.113.1: frag needed and DF set (MTU 1300)\n', { type: 'too-big', mtu: 1300 }],
+      [2, 'new path MTU (1300) is notified\n', { type: 'too-big', mtu: 1300 }],
       [2, 'ping: invalid option -- M', { type: 'failed', reason: 'ping: invalid option -- M' }],
       [null, '', { type: 'failed', reason: 'ping ended with status null' }],
     ] as const)
