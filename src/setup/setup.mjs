@@ -21,6 +21,7 @@ import {
   mkdtempSync,
   readFileSync,
   readdirSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -85,6 +86,63 @@ function hashFiles(paths) {
   for (const path of paths)
     hash.update(relative(root, path)).update('\0').update(readFileSync(path)).update('\0');
   return hash.digest('hex');
+}
+
+/** Puts a folder in the place of another; there is no time at which neither is there for longer than two renames take. */
+function exchange(fresh, place) {
+  const old = `${place}.old`;
+  rmSync(old, { recursive: true, force: true });
+  if (existsSync(place)) renameSync(place, old);
+  renameSync(fresh, place);
+  rmSync(old, { recursive: true, force: true });
+}
+
+const LOCK_MS = 20 * 60_000;
+
+/** One setup at a time in this tree: two would build into the same folders. */
+function alone(work) {
+  const path = join(root, 'dist', '.setup.lock');
+  mkdirSync(dirname(path), { recursive: true });
+  const end = Date.now() + LOCK_MS;
+  for (let said = false; ;) {
+    try {
+      writeFileSync(path, String(process.pid), { flag: 'wx' });
+      break;
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error;
+    }
+    const holder = lockHolder(path);
+    if (holder === undefined) continue;
+    if (Date.now() > end) throw new SetupError(`another setup (pid ${holder}) does not end; remove ${path}`);
+    if (!said) log(`setup: waiting for another one (pid ${holder})`);
+    said = true;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+  }
+  try {
+    return work();
+  } finally {
+    rmSync(path, { force: true });
+  }
+}
+
+/** Who has the lock; undefined: nobody any more. What a killed setup left behind is removed. */
+function lockHolder(path) {
+  try {
+    const pid = Number(readFileSync(path, 'utf8'));
+    const fresh = Date.now() - statSync(path).mtimeMs < LOCK_MS;
+    // It is empty between its making and its writing.
+    if (pid === 0 && fresh) return 0;
+    try {
+      process.kill(pid, 0);
+      if (fresh) return pid;
+    } catch (error) {
+      if (error.code === 'EPERM' && fresh) return pid;
+    }
+    rmSync(path, { force: true });
+  } catch (error) {
+    if (error.code !== 'ENOENT') throw error;
+  }
+  return undefined;
 }
 
 function filesBelow(folder, wanted) {
@@ -172,19 +230,20 @@ const steps = {
       join(root, 'package-lock.json'),
     ],
     output: 'dist/src/cli/main.js',
-    run: (changed) => {
-      // Files that were deleted must not live on as compiled ones, where a test runner would still find them.
-      if (changed)
-        for (const part of ['src', 'test', '.tsbuildinfo'])
-          rmSync(join(root, 'dist', part), { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-      run('compiling', process.execPath, [
-        join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
-        '-p',
-        root,
-      ]);
+    // Beside what is there and put in its place at the end: a lab that stands, or another terminal's test, goes on with what
+    // it has. Whole folders, since files that were deleted must not live on as compiled ones where a test runner finds them.
+    run: () => {
+      const fresh = join(root, 'dist.new');
+      rmSync(fresh, { recursive: true, force: true });
+      const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+      run('compiling', process.execPath, [tsc, '-p', root, '--incremental', 'false', '--outDir', fresh]);
       // The two programs are started by name, also through a link.
-      for (const program of ['cli', 'daemon'])
-        chmodSync(join(root, 'dist', 'src', program, 'main.js'), 0o755);
+      for (const program of ['cli', 'daemon']) chmodSync(join(fresh, 'src', program, 'main.js'), 0o755);
+      mkdirSync(join(root, 'dist'), { recursive: true });
+      // What `npm run build` remembers is of another time.
+      rmSync(join(root, 'dist', '.tsbuildinfo'), { force: true });
+      for (const part of ['src', 'test']) exchange(join(fresh, part), join(root, 'dist', part));
+      rmSync(fresh, { recursive: true, force: true });
     },
   },
   addon: {
@@ -250,6 +309,10 @@ function main(argv) {
   if (Number(process.versions.node.split('.')[0]) < 20) {
     throw new SetupError(`Node.js 20 or newer is needed, this is ${process.versions.node}`);
   }
+  alone(() => setUp(task, nativeOnly));
+}
+
+function setUp(task, nativeOnly) {
   const state = existsSync(statePath) ? JSON.parse(readFileSync(statePath, 'utf8')) : {};
   const needed = { lab: ['lab'], test: ['lab', 'test'], vm: ['vm'] }[task] ?? [];
   const names = nativeOnly ? ['addon'] : Object.keys(steps);
@@ -263,7 +326,7 @@ function main(argv) {
     if (name === 'addon') systemPackages(['addon']);
     log(`setup: ${step.title} ...`);
     const started = Date.now();
-    step.run(state[name] !== hash);
+    step.run();
     if (!existsSync(output) || !statSync(output).isFile())
       throw new SetupError(`${step.title}: ${step.output} was not made`);
     log(`setup: ${step.title}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
