@@ -6,7 +6,7 @@
  * looked at by the gateway's one tick.
  *
  *   established -> 20 ms -> much has moved? -> yes: follow
- *                               no -> 200 ms -> still there? -> follow
+ *                               no -> 500 ms -> still there? -> follow
  *
  * Most connections are short. What ends within some milliseconds, or says a few words and ends, gains nothing from a second
  * path, and joining costs a gateway and a server as much as the connection itself did.
@@ -42,7 +42,7 @@ export const DEFAULT_FOLLOW: FollowOptions = {
   maxSubflows: 4,
   joinAfterMs: 20,
   joinBytes: 16_384,
-  joinIdleMs: 200,
+  joinIdleMs: 500,
   joinTimeoutMs: 3000,
   proveMs: 300,
   retryMs: 500,

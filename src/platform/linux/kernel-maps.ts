@@ -166,10 +166,12 @@ export const decodeGleaned = (octets: Uint8Array): { path: number; usedNs: bigin
   usedNs: view(octets).getBigUint64(8, LITTLE),
 });
 
-export type KernelEvent =
-  | ({ type: 'gleaned'; path: number } & ReturnType<typeof decodeFlow>)
-  /** Octets of the outer packet, as a router said. */
-  | { type: 'path-mtu'; path: number; mtu: number };
+/** Octets of the outer packet, as a router said. */
+export interface KernelEvent {
+  type: 'path-mtu';
+  path: number;
+  mtu: number;
+}
 
 /** What the ring brings; undefined: nothing this side knows. */
 export function decodeEvent(octets: Uint8Array): KernelEvent | undefined {
@@ -177,9 +179,7 @@ export function decodeEvent(octets: Uint8Array): KernelEvent | undefined {
   const path = data.getUint32(4, LITTLE);
   switch (data.getUint32(0, LITTLE)) {
     case 1:
-      return { type: 'gleaned', path, ...decodeFlow(octets.subarray(8)) };
-    case 2:
-      return { type: 'path-mtu', path, mtu: data.getUint32(52, LITTLE) };
+      return { type: 'path-mtu', path, mtu: data.getUint32(8, LITTLE) };
     default:
       return undefined;
   }

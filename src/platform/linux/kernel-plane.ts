@@ -617,12 +617,7 @@ class FastPath {
     for (const record of records) {
       const event = decodeEvent(record);
       const path = event && this.#byNumber[event.path];
-      if (!path) continue;
-      const ends = { local: path.local, remote: path.remote };
-      if (event.type === 'gleaned') {
-        const { flow, iid } = event;
-        this.onEvent({ type: 'gleaned', pin: { flow, iid, path: ends, gleaned: true } });
-      } else this.#onTooBig(path, event.mtu);
+      if (path) this.#onTooBig(path, event.mtu);
     }
   }
 

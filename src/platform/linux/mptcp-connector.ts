@@ -49,7 +49,7 @@ const MAX_EARLY = 1024;
 /** Closed subflows whose counters are remembered. */
 const KEEP_CLOSED = 16;
 /** Between the event and the kernel's readiness for a further subflow. */
-const JOIN_RETRY_MS = [1, 5, 20, 50, 100];
+const JOIN_RETRY_MS = [5, 100];
 /**
  * Every further subflow joins as a backup, and becomes a regular one by MP_PRIO this long after its handshake. Linux as
  * the receiver (seen with 6.18) corrupts what is sent sooner: when the third ACK of an MP_JOIN finds the connection's

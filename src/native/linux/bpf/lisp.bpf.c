@@ -462,7 +462,6 @@ glean(const struct inner *inner, __u32 iid, __u32 number)
 		.family = inner->flow.family,
 		.iid = iid,
 	};
-	struct lisp_bpf_event event = { .type = LISP_BPF_EVENT_GLEANED, .path = number };
 
 	__builtin_memcpy(reverse.source, inner->flow.destination, 16);
 	__builtin_memcpy(reverse.destination, inner->flow.source, 16);
@@ -474,12 +473,9 @@ glean(const struct inner *inner, __u32 iid, __u32 number)
 		known->used_ns = fresh.used_ns;
 		return;
 	}
-	if (bpf_map_update_elem(&lisp_gleaned, &reverse, &fresh, BPF_ANY) != 0)
-		return;
-	count(LISP_BPF_GLEANED);
-	event.flow = reverse;
-	if (bpf_ringbuf_output(&lisp_events, &event, sizeof(event), 0) != 0)
-		count(LISP_BPF_EVENTS_LOST);
+	/* Nobody is told: to wake a process for every flow costs more than all the flow's packets do here. The map can be read. */
+	if (bpf_map_update_elem(&lisp_gleaned, &reverse, &fresh, BPF_ANY) == 0)
+		count(LISP_BPF_GLEANED);
 }
 
 /*

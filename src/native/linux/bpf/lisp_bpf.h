@@ -127,15 +127,14 @@ enum lisp_bpf_counter {
 };
 
 enum lisp_bpf_event_type {
-	LISP_BPF_EVENT_GLEANED = 1,
-	LISP_BPF_EVENT_MTU = 2,
+	LISP_BPF_EVENT_MTU = 1,
 };
 
 struct lisp_bpf_event {
 	__u32	type;
 	__u32	path;
-	struct lisp_bpf_flow flow;	/* that was gleaned */
-	__u32	mtu;			/* of the underlay, as a router said */
+	__u32	mtu;	/* of the underlay, as a router said */
+	__u32	zero;
 };
 
 /* How a map is described in the object file, section "maps": read by bpf_object.c. */
