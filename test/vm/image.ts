@@ -333,7 +333,7 @@ export async function prepare(
   await buildProgram(
     [
       join(programs, 'agent.c'),
-      ...['connector', 'descriptors', 'divert', 'lispctl', 'poller', 'tproxyctl'].map((name) =>
+      ...['connector', 'control', 'descriptors', 'divert', 'lispctl', 'poller', 'tproxyctl'].map((name) =>
         join(library, `${name}.c`),
       ),
       ...['descriptors', 'errno_name', 'listener', 'relay'].map((name) => join(common, `${name}.c`)),
