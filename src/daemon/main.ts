@@ -151,6 +151,7 @@ async function main(argv: string[]): Promise<number> {
   );
   const platform = await selectPlatform({
     host: guard,
+    freebsdHost: process.platform === 'freebsd' ? guard?.freeBsdHost() : undefined,
     relayThreads: config.relay.threads,
     device: config.lisp.device,
     plane: config.lisp.plane,
@@ -180,9 +181,17 @@ async function main(argv: string[]): Promise<number> {
     });
   });
   process.on('unhandledRejection', (reason) => log.error({ err: reason }, 'unhandled rejection'));
+  // Rules that lead to nobody would stop the clients: they go even when this process may not run pfctl(8).
+  const pf =
+    process.platform === 'freebsd'
+      ? await guard
+          ?.freeBsdHost()
+          .open('pf')
+          .catch(() => undefined)
+      : undefined;
   guard?.onGuardGone(() => {
     log.fatal({ event: 'guard-gone' }, 'the guard is gone: removing our rules and ending');
-    void cleanWithoutGuard(config.lisp.device).then(
+    void cleanWithoutGuard(config.lisp.device, pf).then(
       () => process.exit(1),
       () => process.exit(1),
     );

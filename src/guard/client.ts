@@ -19,6 +19,7 @@ import type {
   TunDevice,
   TunRequest,
 } from '../platform/linux/host-network.js';
+import { FreeBsdGuardHost } from './freebsd.js';
 import type { GuardAnswer, GuardRequest, UnixListenRequest } from './messages.js';
 
 /** Names the descriptor of the channel to the guard in the daemon's environment. */
@@ -122,6 +123,10 @@ export class GuardClient implements HostNetwork {
     const { result } = await this.#call({ type: 'set-sysctl', name, value });
     return result as string | undefined;
   }
+  /** The same guard as a FreeBSD daemon needs it. */
+  freeBsdHost(): FreeBsdGuardHost {
+    return new FreeBsdGuardHost((call) => this.#call({ type: 'freebsd', call }), this);
+  }
   async clean(device?: string): Promise<void> {
     await this.#call({ type: 'clean', device });
   }
@@ -131,10 +136,14 @@ export class GuardClient implements HostNetwork {
 }
 
 /**
- * For a daemon whose guard has died: its own CAP_NET_ADMIN is enough to remove rules and routes of ours. Bounded in
+ * On FreeBSD the anchor goes by the descriptor of /dev/pf the guard had opened. For a daemon whose guard has died: its own CAP_NET_ADMIN is enough to remove rules and routes of ours. Bounded in
  * time, since the process is to end now.
  */
-export async function cleanWithoutGuard(device: string): Promise<void> {
+export async function cleanWithoutGuard(device: string, pf?: number): Promise<void> {
+  if (pf !== undefined) {
+    const { flushAnchor } = await import('../platform/freebsd/local.js');
+    return flushAnchor(pf);
+  }
   await Promise.race([
     localHostNetwork()
       .clean(device)

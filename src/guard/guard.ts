@@ -21,8 +21,11 @@ import {
   socketPair,
 } from '../platform/linux/descriptors.js';
 import { checkSysctl, type HostNetwork } from '../platform/linux/host-network.js';
+import { localHost as localFreeBsdHost } from '../platform/freebsd/local.js';
+import type { FreeBsdHost } from '../platform/freebsd/host.js';
 import { PlatformError } from '../platform/platform.js';
 import { GUARD_FD } from './client.js';
+import { actFreeBsd } from './freebsd.js';
 import { type GuardAnswer, type GuardCall, parseCall, type UnixListenRequest } from './messages.js';
 
 export interface GuardOptions {
@@ -90,6 +93,8 @@ export async function runGuard(options: GuardOptions): Promise<number> {
 
 class Guard {
   readonly #host: HostNetwork;
+  /** On FreeBSD; it does what `#host` does elsewhere. */
+  readonly #freebsd: FreeBsdHost | undefined;
   /** Opened for the daemon that runs now: no others are its to change. */
   readonly #devices = new Set<string>();
   #stopping = false;
@@ -97,7 +102,9 @@ class Guard {
   #wake: () => void = () => undefined;
 
   constructor(private readonly options: GuardOptions) {
-    this.#host = localHostNetwork((message) => options.log('warn', message));
+    const warn = (message: string): void => options.log('warn', message);
+    this.#host = localHostNetwork(warn);
+    this.#freebsd = process.platform === 'freebsd' ? localFreeBsdHost(warn) : undefined;
   }
 
   async run(): Promise<number> {
@@ -112,7 +119,7 @@ class Guard {
       return [signal, handler] as const;
     });
     try {
-      await this.#host.clean(options.device);
+      await (this.#freebsd ?? this.#host).clean(options.device);
       let backOff = options.backOffMs ?? 500;
       let worked = false;
       for (;;) {
@@ -135,7 +142,7 @@ class Guard {
       }
     } finally {
       for (const [signal, handler] of handlers) process.off(signal, handler);
-      await this.#host.close();
+      await (this.#freebsd ?? this.#host).close();
     }
   }
 
@@ -146,21 +153,26 @@ class Guard {
     const [ours, theirs] = socketPair();
     let channel: MessageChannel | undefined;
     try {
-      const child = spawn(
-        'setpriv',
-        [
-          `--reuid=${who.uid}`,
-          `--regid=${who.gid}`,
-          '--init-groups',
-          `--inh-caps=${CAPABILITIES}`,
-          `--ambient-caps=${CAPABILITIES}`,
-          `--bounding-set=${CAPABILITIES}`,
-          '--no-new-privs',
-          '--',
-          ...options.command,
-        ],
-        { stdio: ['ignore', 'inherit', 'inherit', theirs], env: { ...process.env, [GUARD_FD]: '3' } },
-      );
+      const [program = '', ...words] = this.#freebsd
+        ? options.command
+        : [
+            'setpriv',
+            `--reuid=${who.uid}`,
+            `--regid=${who.gid}`,
+            '--init-groups',
+            `--inh-caps=${CAPABILITIES}`,
+            `--ambient-caps=${CAPABILITIES}`,
+            `--bounding-set=${CAPABILITIES}`,
+            '--no-new-privs',
+            '--',
+            ...options.command,
+          ];
+      const child = spawn(program, words, {
+        stdio: ['ignore', 'inherit', 'inherit', theirs],
+        env: { ...process.env, [GUARD_FD]: '3' },
+        // No groups but its own are left to it; what needs privilege is the guard's alone.
+        ...(this.#freebsd && { uid: who.uid, gid: who.gid }),
+      });
       this.#child = child;
       closeDescriptor(theirs);
       channel = openMessageChannel(ours, (value, descriptors) => {
@@ -184,7 +196,7 @@ class Guard {
       this.#child = undefined;
       this.#devices.clear();
       channel?.close();
-      await this.#host.close();
+      await (this.#freebsd ?? this.#host).close();
     }
   }
 
@@ -291,11 +303,19 @@ class Guard {
         return { descriptors: [await this.#listenUnix(call.request)] };
       case 'set-sysctl':
         return { result: await host.setSysctl(checkSysctl(call.name, call.value), call.value) };
+      case 'freebsd': {
+        if (!this.#freebsd) throw new PlatformError('this is not FreeBSD', 'ENOSYS');
+        const { device, descriptor } = await actFreeBsd(this.#freebsd, this.#devices, call.call);
+        return {
+          ...(device !== undefined && { result: { device } }),
+          ...(descriptor !== undefined && { descriptors: [descriptor] }),
+        };
+      }
       case 'clean':
-        await host.clean(call.device);
+        await (this.#freebsd ?? host).clean(call.device);
         return {};
       case 'close':
-        await host.close();
+        await (this.#freebsd ?? host).close();
         return {};
     }
   }

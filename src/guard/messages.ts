@@ -14,6 +14,8 @@ import type {
   TunRequest,
 } from '../platform/linux/host-network.js';
 
+import { parseFreeBsdCall, type FreeBsdCall } from './freebsd.js';
+
 /** A UNIX socket the daemon listens on, made by the guard so that it can be root:group. */
 export interface UnixListenRequest {
   path: string;
@@ -33,6 +35,7 @@ export type GuardRequest =
   | { type: 'listen'; request: ListenRequest }
   | { type: 'listen-unix'; request: UnixListenRequest }
   | { type: 'set-sysctl'; name: string; value: string }
+  | { type: 'freebsd'; call: FreeBsdCall }
   | { type: 'clean'; device?: string }
   | { type: 'close' };
 
@@ -182,6 +185,8 @@ export function parseCall(value: unknown): GuardCall {
     }
     case 'set-sysctl':
       return { id, type, name: take(message, 'name', isString), value: take(message, 'value', isString) };
+    case 'freebsd':
+      return { id, type, call: parseFreeBsdCall(message['call']) };
     case 'clean':
       return { id, type, device: take(message, 'device', optional(isString)) };
     case 'list-bypass':

@@ -39,7 +39,7 @@
           'sources': [
             'freebsd/descriptors.c', 'freebsd/poller.c', 'freebsd/control.c',
             'freebsd/connector.c', 'freebsd/connector_binding.cc',
-            'freebsd/divert.c', 'freebsd/tproxyctl.c', 'freebsd/interception_binding.cc',
+            'freebsd/anchor.c', 'freebsd/divert.c', 'freebsd/tproxyctl.c', 'freebsd/interception_binding.cc',
             'freebsd/lispctl.c', 'freebsd/lisp_binding.cc',
           ],
         }],

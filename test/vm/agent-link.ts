@@ -206,6 +206,7 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
     },
     openDivert: (port, buffer) => link.call('openDivert', port, buffer) as number,
     openDevice: (path) => link.call('openDevice', path) as number,
+    flushAnchor: (descriptor, anchor) => void link.call('flushAnchor', descriptor, anchor),
   };
 
   let onAccepted: (batch: AcceptedSocket[]) => void = () => undefined;

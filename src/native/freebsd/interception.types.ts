@@ -63,6 +63,8 @@ export interface NativeInterception {
   openDivert(port: number, buffer: number): number;
   /** Opens a device for reading and writing. */
   openDevice(path: string): number;
+  /** Empties an anchor's rules through a descriptor of /dev/pf. */
+  flushAnchor(descriptor: number, anchor: string): void;
 }
 
 export interface TcpPreparation {

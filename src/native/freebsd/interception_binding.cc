@@ -9,6 +9,7 @@
 #include <uv.h>
 #include <vector>
 
+#include "anchor.h"
 #include "descriptors.h"
 #include "divert.h"
 #include "event_queue.h"
@@ -362,6 +363,12 @@ Napi::Value OpenDevice(const Napi::CallbackInfo &info)
 	return Napi::Number::New(info.Env(), fd);
 }
 
+void FlushAnchor(const Napi::CallbackInfo &info)
+{
+	std::string anchor = info[1].As<Napi::String>();
+	Check(info.Env(), anchor_flush(info[0].As<Napi::Number>().Int32Value(), anchor.c_str()), "emptying an anchor of pf");
+}
+
 } // namespace
 
 void InitInterception(Napi::Env env, Napi::Object exports)
@@ -371,6 +378,7 @@ void InitInterception(Napi::Env env, Napi::Object exports)
 	part.Set("Tproxy", Tproxy::Define(env));
 	part.Set("openDivert", Napi::Function::New(env, OpenDivert));
 	part.Set("openDevice", Napi::Function::New(env, OpenDevice));
+	part.Set("flushAnchor", Napi::Function::New(env, FlushAnchor));
 	exports.Set("interception", part);
 }
 

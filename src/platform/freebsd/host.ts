@@ -33,7 +33,9 @@ export const LISP_FIB = 1;
 /** Addresses of a prefix the gateway makes its own; each has 55,000 ports. */
 export const MAX_LOCAL_ADDRESSES = 16;
 
-export type DeviceName = 'divert' | 'tproxy' | 'lisp';
+export type DeviceName = 'divert' | 'tproxy' | 'lisp' | 'pf';
+/** Switches of lisp(4) the daemon may set. */
+const SWITCHES = ['underlay_mtu', 'source_check', 'glean'];
 
 /** `set…` operations replace what an earlier call of the same name made and may be repeated (reload). */
 export interface FreeBsdHost extends LispDevice {
@@ -48,6 +50,8 @@ export interface FreeBsdHost extends LispDevice {
   removeBypass(prefix: string): Promise<void>;
   /** Milliseconds tproxy(4) holds a SYN. */
   setHoldTime(ms: number): Promise<void>;
+  /** net.inet.lisp.<name> */
+  setSwitch(name: string, value: number): Promise<void>;
   clean(device?: string): Promise<void>;
   close(): Promise<void>;
 }
@@ -92,6 +96,7 @@ export class LocalFreeBsdHost implements FreeBsdHost {
         await loadModule(this.run, 'pf');
         await loadModule(this.run, 'ipdivert');
         return this.openers.divert(DIVERT_PORT);
+      case 'pf':
       case 'tproxy':
       case 'lisp':
         await loadModule(this.run, what);
@@ -243,6 +248,12 @@ export class LocalFreeBsdHost implements FreeBsdHost {
   async setHoldTime(ms: number): Promise<void> {
     this.#holdTime ??= (await this.run('/sbin/sysctl', ['-n', 'net.inet.tproxy.hold_ms'])).trim();
     await this.run('/sbin/sysctl', [`net.inet.tproxy.hold_ms=${Math.round(ms)}`]);
+  }
+
+  async setSwitch(name: string, value: number): Promise<void> {
+    if (!SWITCHES.includes(name) || !Number.isInteger(value))
+      throw new PlatformError(`net.inet.lisp.${name}=${value} is not ours to set`, 'EINVAL');
+    await this.run('/sbin/sysctl', [`net.inet.lisp.${name}=${value}`]);
   }
 
   // ---------------------------------------------------------------- the end

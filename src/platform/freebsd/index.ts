@@ -75,6 +75,7 @@ export function createFreeBsdPlatform(options: FreeBsdPlatformOptions, parts: Fr
       host,
       () => need(native, 'lisp'),
       () => host.open('lisp'),
+      (name, value) => host.setSwitch(name, value),
     ),
     relay: new ThreadsRelay(need(native, 'relay'), { up: 'copy', down: 'copy' }, options.relayThreads),
     control: control ?? new ControlSockets(),

@@ -38,6 +38,8 @@ export class FreeBsdLispDataPlane extends CoreLispDataPlane {
     private readonly native: () => NativeLispPart = () => nativePart('lisp'),
     /** Opens /dev/lisp with the privilege it takes; absent: it is opened here. */
     private readonly open?: () => Promise<number>,
+    /** Sets net.inet.lisp.<name>, which takes root; absent: by this process. */
+    private readonly setSwitch?: (name: string, value: number) => Promise<void>,
   ) {
     super();
   }
@@ -75,9 +77,13 @@ export class FreeBsdLispDataPlane extends CoreLispDataPlane {
     const control = this.tables;
     const overhead = outerHeaders(options.localRlocs);
     const mtu = options.mtu ?? DEFAULT_UNDERLAY_MTU - overhead;
-    control.setSwitch('underlay_mtu', mtu + overhead);
-    control.setSwitch('source_check', options.sourceCheck ? 1 : 0);
-    control.setSwitch('glean', options.glean ? 1 : 0);
+    const switches = {
+      underlay_mtu: mtu + overhead,
+      source_check: options.sourceCheck ? 1 : 0,
+      glean: options.glean ? 1 : 0,
+    };
+    for (const [name, value] of Object.entries(switches))
+      await (this.setSwitch?.(name, value) ?? control.setSwitch(name, value));
     control.setRlocs(options.localRlocs);
     if (options.iid !== this.#iid) control.setEids(this.#iid, []);
     control.setIid(options.iid);

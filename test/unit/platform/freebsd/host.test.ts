@@ -126,6 +126,13 @@ test('a host without pf is no trouble to who takes no clients', async () => {
   await host.close();
 });
 
+test("switches of lisp(4) that are the daemon's to set", async () => {
+  const { host, calls } = world();
+  await host.setSwitch('glean', 1);
+  assert.deepEqual(calls, ['sysctl net.inet.lisp.glean=1']);
+  await assert.rejects(host.setSwitch('x=1 kern.securelevel', 1), { code: 'EINVAL' });
+});
+
 test('the end: anchor, sysctl, device', async () => {
   const { host, calls } = world();
   await host.create('lisp0');

@@ -31,6 +31,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "anchor.h"
 #include "connector.h"
 #include "descriptors.h"
 #include "divert.h"
@@ -790,6 +791,8 @@ dispatch(struct text *out, const char *name)
 		return (call_open_divert(out));
 	if (strcmp(name, "openDevice") == 0)
 		return (call_open_device(out));
+	if (strcmp(name, "flushAnchor") == 0)
+		return (anchor_flush((int)number(0), arg(1)));
 	if (strcmp(name, "divert.watch") == 0)
 		return (call_divert_watch(out));
 	for (size_t i = 0; i < nitems(parts); i++)
