@@ -43,6 +43,8 @@ device = "lisp0"
 
 [lisp.probe]
 interval_ms = 3600000
+timeout_ms = 60000
+failures = 100
 
 [[lisp.mapping]]
 eid = "198.18.2.0/24"
