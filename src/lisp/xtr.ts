@@ -299,6 +299,8 @@ export class Xtr implements MappingSystem {
   }
 
   probe(remote?: string): Promise<PathStatus[]> {
+    // Those of a mapping that came a moment ago as well.
+    this.syncPaths();
     return this.prober.probeNow(remote);
   }
 

@@ -634,6 +634,20 @@ describe('RLOC-probing', () => {
     return { network, g, a, changes };
   }
 
+  it('asked for, probes the paths of a mapping that has only just come', async () => {
+    const { network, g, a } = world();
+    await until(network, () => registered(a));
+    let probed: { state: string }[] | undefined;
+    void g.xtr!.resolve(SERVER).then(async () => {
+      probed = await g.xtr!.probe(SITE_A.rlocs[0]);
+    });
+    await until(network, () => probed !== undefined, 5000);
+    assert.deepEqual(
+      probed!.map(({ state }) => state),
+      ['up', 'up'],
+    );
+  });
+
   it('finds every path up, with its round-trip time', async () => {
     const { g } = await talking();
     for (const { rttMs } of g.xtr!.paths()) assert.equal(rttMs, 10);
