@@ -318,14 +318,20 @@ export async function prepare(
     await buildModule(proxy, 'tproxy', environment, tools, join(temporary, 'obj-tproxy')),
     join(directory, 'tproxy.ko'),
   );
+  const multipath = join(project, 'kmod', 'mptcp');
+  copyFileSync(
+    await buildModule(multipath, 'mptcp', environment, tools, join(temporary, 'obj-mptcp')),
+    join(directory, 'mptcp.ko'),
+  );
   const control = ['control.c', 'lispctl.c'].map((name) => join(library, name));
-  const includes = [abi, proxy, library];
+  const includes = [abi, proxy, multipath, library];
   const build = (name: string, sources: string[], libraries: string[]): Promise<void> =>
     buildProgram(sources, includes, libraries, join(directory, name), environment, tools);
   await build('flow', [join(programs, 'flow.c')], ['md']);
   await build('lisp', [join(programs, 'lisp.c'), ...control], []);
   await build('fuzz', [join(programs, 'fuzz.c')], []);
   await build('cost', [join(programs, 'cost.c')], []);
+  await build('mptcp', [join(programs, 'mptcp.c')], []);
   await build('inject', [join(programs, 'inject.c')], []);
   const interception = ['control.c', 'tproxyctl.c', 'divert.c'].map((name) => join(library, name));
   await build('tproxy', [join(programs, 'tproxy.c'), ...interception], []);

@@ -5,14 +5,10 @@
  *
  *   namespace:  lisp0 (TUN) -- linux-peer.js -- vm0 (tap) ==== vtnet0 -- lisp.ko -- lisp0   :guest
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import type { HostSide, ScenarioContext } from './scenarios.js';
+import { linuxEnd } from './linux-end.js';
+import type { HostSide } from './scenarios.js';
 import type { PeerSite } from './linux-peer.js';
 
-const TAP = 'vm0';
 const PORT = 5007;
 const SITE: PeerSite = {
   options: {
@@ -33,85 +29,11 @@ const SITE: PeerSite = {
   port: PORT,
 };
 
-export async function interopHost({ nic }: ScenarioContext): Promise<HostSide | { skip: string }> {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) {
-    return { skip: 'the Linux end needs root on Linux' };
-  }
-  const namespace = `amptcp-vm-${process.pid}`;
-  const ip = (...args: string[]): void => {
-    execFileSync('ip', args, { stdio: 'pipe' });
-  };
-  const inside = (...args: string[]): void => {
-    execFileSync('ip', ['netns', 'exec', namespace, ...args], { stdio: 'pipe' });
-  };
-  ip('netns', 'add', namespace);
-  try {
-    inside('ip', 'link', 'set', 'lo', 'up');
-    inside('ip', 'tuntap', 'add', TAP, 'mode', 'tap');
-    inside('ip', 'link', 'set', TAP, 'up');
-    for (const rloc of SITE.options.localRlocs) {
-      inside(
-        'ip',
-        'addr',
-        'add',
-        `${rloc}/${rloc.includes(':') ? 64 : 24}`,
-        'dev',
-        TAP,
-        ...(rloc.includes(':') ? ['nodad'] : []),
-      );
-    }
-    for (const host of Object.values(SITE.hosts)) {
-      inside('ip', 'addr', 'add', host, 'dev', 'lo', ...(host.includes(':') ? ['nodad'] : []));
-    }
-    const script = join(fileURLToPath(new URL('.', import.meta.url)), 'linux-peer.js');
-    const peer = spawn('ip', ['netns', 'exec', namespace, process.execPath, script, JSON.stringify(SITE)], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
-    let errors = '';
-    peer.stderr.on('data', (chunk: Buffer) => {
-      errors += chunk.toString('utf8');
-    });
-    const waiting: ((line: string) => void)[] = [];
-    let gone = false;
-    const closed = new Promise<void>((resolve) => {
-      peer.on('close', () => {
-        gone = true;
-        for (const tell of waiting.splice(0)) tell(`failed the Linux end is gone: ${errors.trim()}`);
-        resolve();
-      });
-    });
-    createInterface({ input: peer.stdout }).on('line', (line) => waiting.shift()?.(line));
-    const next = (): Promise<string> =>
-      gone
-        ? Promise.resolve(`failed the Linux end is gone: ${errors.trim()}`)
-        : new Promise((resolve) => waiting.push(resolve));
-    const close = async (): Promise<void> => {
-      peer.stdin.end();
-      const timer = setTimeout(() => peer.kill('SIGKILL'), 5_000);
-      await closed;
-      clearTimeout(timer);
-      ip('netns', 'delete', namespace);
-    };
-    const first = await next();
-    if (first !== 'ready') {
-      await close();
-      return { skip: `the Linux data plane does not start: ${first}` };
-    }
-    return {
-      prefix: ['ip', 'netns', 'exec', namespace],
-      devices: [
-        ...['-netdev', `tap,id=net0,ifname=${TAP},script=no,downscript=no`],
-        ...['-device', `${nic},netdev=net0,mac=02:00:00:00:01:01`],
-      ],
-      request(words) {
-        const answer = next();
-        peer.stdin.write(`${words}\n`);
-        return answer;
-      },
-      close,
-    };
-  } catch (error) {
-    ip('netns', 'delete', namespace);
-    throw error;
-  }
+export function interopHost(): Promise<HostSide | { skip: string }> {
+  return linuxEnd({
+    addresses: SITE.options.localRlocs,
+    hosts: Object.values(SITE.hosts),
+    script: 'linux-peer.js',
+    argument: JSON.stringify(SITE),
+  });
 }

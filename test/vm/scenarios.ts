@@ -5,6 +5,7 @@ import type { Tools, VmEnvironment } from './environment.js';
 import type { Stage } from './image.js';
 import { gatewayHost } from './gateway.js';
 import { interopHost } from './interop.js';
+import { mptcpHost } from './mptcp.js';
 
 export interface ScenarioContext {
   project: string;
@@ -122,5 +123,12 @@ export const scenarios: Scenario[] = [
     debug: true,
     timeoutMs: 1_800_000,
     host: gatewayHost,
+  },
+  {
+    name: 'mptcp',
+    title: 'MPTCP with one subflow to a Linux server: keys, mappings, ends, fallback, loss',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: mptcpHost,
   },
 ];

@@ -12,6 +12,8 @@
  *	flow trickle [-l octets] <address> <port> <count>	that many UDP datagrams from 16 ports, none lost to a full queue
  *	flow sink <address> <port> <seconds>		counts UDP datagrams
  *
+ * With -m a client asks for MPTCP (protocol 262).
+ *
  * `send` writes `octets` pseudo-random octets and reads as many of another sequence, both at once. Each side takes a
  * SHA-256 of what it was to receive and of what it received; the server tells the client its verdict in one octet.
  */
@@ -37,6 +39,8 @@
 #include <unistd.h>
 
 #define	CHUNK	16384
+
+static int stream_protocol;
 
 struct stream {
 	uint64_t	state;
@@ -268,7 +272,7 @@ send_one(const char *source, const char *local_port, uint64_t octets, uint64_t r
 	bool good;
 	int i;
 
-	t.fd = socket(ai->ai_family, SOCK_STREAM, 0);
+	t.fd = socket(ai->ai_family, SOCK_STREAM, stream_protocol);
 	if (t.fd == -1)
 		err(2, "socket");
 	bind_source(t.fd, source, local_port);
@@ -305,7 +309,7 @@ echo(const char *source, uint64_t octets, int patience, const char *address, con
 	char text[65];
 	bool good;
 
-	t.fd = socket(ai->ai_family, SOCK_STREAM, 0);
+	t.fd = socket(ai->ai_family, SOCK_STREAM, stream_protocol);
 	if (t.fd == -1)
 		err(2, "socket");
 	bind_source(t.fd, source, NULL);
@@ -434,10 +438,13 @@ main(int argc, char **argv)
 	mode = argv[1];
 	argc--;
 	argv++;
-	while ((ch = getopt(argc, argv, "l:n:p:r:s:t:")) != -1) {
+	while ((ch = getopt(argc, argv, "l:mn:p:r:s:t:")) != -1) {
 		switch (ch) {
 		case 'l':
 			length = atoi(optarg);
+			break;
+		case 'm':
+			stream_protocol = 262;
 			break;
 		case 'n':
 			octets = strtoull(optarg, NULL, 10);

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * The Linux end of the MPTCP scenario: servers that send back what they get, over MPTCP and over TCP. Runs in a network namespace of its
+ * own; reads commands on standard input, one a line, and answers each with one line.
+ *
+ *   counters                the kernel's MPTCP counters that are not 0, as name=value
+ *   sysctl <name> <value>   of net.mptcp
+ *   reset                   closes the oldest connection with MP_FASTCLOSE
+ *   sockets                 connections open now
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { nativePart } from '../../src/native/index.js';
+
+export interface MptcpSite {
+  addresses: string[];
+  ports: { mptcp: number; tcp: number };
+}
+
+const site = JSON.parse(process.argv[2] ?? '') as MptcpSite;
+const { openListener } = nativePart('descriptors');
+const open = new Set<Socket>();
+
+for (const address of site.addresses) {
+  for (const mptcp of [true, false]) {
+    const descriptor = openListener(address, mptcp ? site.ports.mptcp : site.ports.tcp, mptcp, 128);
+    createServer({ allowHalfOpen: true }, (socket) => {
+      open.add(socket);
+      socket.on('error', () => socket.destroy());
+      socket.on('close', () => open.delete(socket));
+      socket.pipe(socket);
+    }).listen({ fd: descriptor });
+  }
+}
+
+/** /proc/net/netstat: a line of names and one of values for each table. */
+function counters(): string {
+  const [names = '', values = ''] = readFileSync('/proc/net/netstat', 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('MPTcpExt:'));
+  const numbers = values.split(' ');
+  return names
+    .split(' ')
+    .map((name, i) => `${name}=${numbers[i] ?? ''}`)
+    .slice(1)
+    .filter((pair) => !pair.endsWith('=0'))
+    .join(' ');
+}
+
+function answer(line: string): string {
+  const [verb, ...words] = line.split(' ');
+  switch (verb) {
+    case 'counters':
+      return counters() || 'none';
+    case 'sysctl':
+      writeFileSync(`/proc/sys/net/mptcp/${words[0] ?? ''}`, words[1] ?? '');
+      return 'done';
+    case 'reset': {
+      const [first] = open;
+      first?.resetAndDestroy();
+      return first ? 'done' : 'failed no connection';
+    }
+    case 'sockets':
+      return String(open.size);
+    default:
+      return `failed unknown command ${verb ?? ''}`;
+  }
+}
+
+process.stdout.write('ready\n');
+createInterface({ input: process.stdin })
+  .on('line', (line) => {
+    let text: string;
+    try {
+      text = answer(line);
+    } catch (error) {
+      text = `failed ${(error as Error).message}`;
+    }
+    process.stdout.write(`${text}\n`);
+  })
+  .on('close', () => process.exit(0));
