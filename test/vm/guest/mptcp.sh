@@ -126,8 +126,8 @@ linux MPCapableFallbackACK
 [ "$value" -eq "$(ours fallback_checksum)" ]
 result $? "Linux has counted $value MPCapableFallbackACK: where checksums were declined"
 linux WinProbe
-[ "$value" -gt 0 ] && [ "$(ours old_skipped)" -ge "$value" ]
-result $? "closed windows were probed $value times, and the octets left out"
+[ "$value" -gt 0 ] && [ "$(ours old_skipped)" -gt 0 ]
+result $? "closed windows were probed $value times, and $(ours old_skipped) segments' octets left out"
 [ "$(ours mapping_refused)" -eq 0 ]
 result $? "no mapping was refused"
 quiet() { [ "$(vmstat -m | awk '$1 == "mptcp" { print $2 }')" = 0 ]; }
