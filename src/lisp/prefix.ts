@@ -22,10 +22,35 @@ export class PrefixError extends Error {
   }
 }
 
+const DOT = 46;
+
 const quote = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}...` : text);
+
+/** Four decimal octets without leading zeros; undefined: not those, and for the parser to judge. Every new connection asks. */
+function dottedQuad(text: string): Uint8Array | undefined {
+  const bytes = new Uint8Array(4);
+  let part = 0;
+  let digits = 0;
+  let value = 0;
+  for (let at = 0; at <= text.length; at++) {
+    const code = at === text.length ? DOT : text.charCodeAt(at);
+    if (code === DOT) {
+      if (digits === 0 || value > 255 || part === 4) return undefined;
+      bytes[part++] = value;
+      digits = value = 0;
+    } else {
+      if (code < 48 || code > 57 || digits === 3 || (digits > 0 && value === 0)) return undefined;
+      value = value * 10 + code - 48;
+      digits++;
+    }
+  }
+  return part === 4 ? bytes : undefined;
+}
 
 /** The octets of an address. @throws PrefixError */
 export function addressBytes(text: string): Uint8Array {
+  const quad = dottedQuad(text);
+  if (quad !== undefined) return quad;
   if (!isAddress(text)) throw new PrefixError(`${quote(text)} is no IPv4 or IPv6 address`);
   return Uint8Array.from(ipaddr.parse(text).toByteArray());
 }

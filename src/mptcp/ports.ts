@@ -16,6 +16,7 @@ const MAX_ADDRESSES = 65_536;
 export class LocalEndpoints {
   readonly #cursors = new Map<string, number>();
   readonly #turns = new Map<string, number>();
+  readonly #usable = new Map<string, ReturnType<typeof usableAddresses> & { texts: string[] }>();
 
   constructor(private readonly random: () => number = Math.random) {}
 
@@ -29,10 +30,12 @@ export class LocalEndpoints {
 
   /** Addresses of a prefix by turns. */
   nextAddress(prefix: string): string {
-    const { base, first, count } = usableAddresses(prefix);
+    let usable = this.#usable.get(prefix);
+    if (usable === undefined) this.#usable.set(prefix, (usable = { ...usableAddresses(prefix), texts: [] }));
+    const { base, first, count, texts } = usable;
     const turn = (this.#turns.get(prefix) ?? Math.floor(this.random() * count)) % count;
     this.#turns.set(prefix, turn + 1);
-    return addressAt(base, first + turn);
+    return (texts[turn] ??= addressAt(base, first + turn));
   }
 
   /** Forgets cursors of addresses not used any more. */

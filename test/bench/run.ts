@@ -97,8 +97,13 @@ async function rates(options: BenchOptions, notAvailable: Record<string, string>
   }
 }
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({
+const USAGE = `usage: npm run bench -- [--seconds 4] [--runs 3] [--streams 1,8] [--connection-seconds 60] [--idle 1000,10000]
+                        [--modes LIST] [--json] [--out FOLDER]
+LIST: ${[...MODES, ...PARTS].join(',')}
+`;
+
+function readArguments() {
+  return parseArgs({
     options: {
       seconds: { type: 'string', default: '4' },
       runs: { type: 'string', default: '3' },
@@ -108,8 +113,23 @@ async function main(): Promise<number> {
       idle: { type: 'string', default: '1000,10000' },
       json: { type: 'boolean', default: false },
       out: { type: 'string', default: fileURLToPath(new URL('../../bench', import.meta.url)) },
+      help: { type: 'boolean', short: 'h', default: false },
     },
-  });
+  }).values;
+}
+
+async function main(): Promise<number> {
+  let values: ReturnType<typeof readArguments>;
+  try {
+    values = readArguments();
+  } catch (error) {
+    process.stderr.write(`bench: ${(error as Error).message}\n${USAGE}`);
+    return 2;
+  }
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
   const list = (text: string): string[] => text.split(',').filter((part) => part !== '');
   const asked = list(values.modes);
   const modes = MODES.filter((mode) => asked.includes(mode));
@@ -126,10 +146,7 @@ async function main(): Promise<number> {
       (value) => Number.isInteger(value) && value > 0,
     )
   ) {
-    process.stderr.write(
-      `usage: npm run bench -- [--seconds N] [--runs N] [--modes ${[...MODES, ...PARTS].join(',')}]\n` +
-        '                       [--streams 1,8] [--connection-seconds 60] [--idle 1000,10000] [--json] [--out FOLDER]\n',
-    );
+    process.stderr.write(USAGE);
     return 2;
   }
   const problems = await missing();

@@ -78,6 +78,24 @@ describe('prefix', () => {
     assert.throws(() => canonicalAddress('192.0.2.0/24'), PrefixError);
   });
 
+  it('addressBytes takes four decimal octets and nothing like them', () => {
+    assert.deepEqual(addressBytes('255.0.10.1'), Uint8Array.of(255, 0, 10, 1));
+    for (const text of [
+      '',
+      '1.2.3',
+      '1.2.3.4.5',
+      '1.2.3.',
+      '.1.2.3',
+      '1..2.3',
+      '256.1.1.1',
+      '1.2.3.01',
+      '1.2.3.0004',
+      '1.2.3.4 ',
+      '0x7f.1',
+    ])
+      assert.throws(() => addressBytes(text), /is no IPv4 or IPv6 address/, text);
+  });
+
   it('of any text is parsed or refused with a PrefixError', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9a-f:./%x]{0,40}$/)), (text) => {
