@@ -41,8 +41,8 @@ export interface BootOptions {
   timeoutMs: number;
   /** Every console line, as it comes. */
   onLine(line: string): void;
-  /** Answers prompts: called with a line that is not ended yet, and with every whole one; what it returns is typed. */
-  onPrompt?(text: string): string | undefined;
+  /** Answers prompts: called with a line that is not ended yet, and with every whole one; what it returns is typed. null: no use going on. */
+  onPrompt?(text: string): string | null | undefined;
   /** Called when the guest asks the host for something: a line 'HOST <words>'. */
   onRequest?(words: string, answer: (line: string) => void): void;
 }
@@ -81,7 +81,9 @@ export function boot(options: BootOptions): Promise<BootResult> {
     };
     const prompted = (text: string): boolean => {
       const typed = options.onPrompt?.(text);
-      if (typed !== undefined) {
+      if (typed === null) {
+        child.kill('SIGKILL');
+      } else if (typed !== undefined) {
         child.stdin.write(typed);
       }
       return typed !== undefined;
@@ -217,7 +219,7 @@ export function imageConsole(
   scenario: string,
   kenv: Record<string, string>,
   say: (text: string) => void,
-): (text: string) => string | undefined {
+): (text: string) => string | null | undefined {
   const loader = [
     'set boot_serial=YES',
     ...Object.entries(kenv).map(([name, value]) => `set ${name}=${value}`),
@@ -252,7 +254,7 @@ export function imageConsole(
     if (state === 'login' && /^Password:/.test(text)) {
       state = 'run';
       say("the image's root has a password: the tests need one without");
-      return undefined;
+      return null;
     }
     if ((state === 'shell' || state === 'login') && /[#$%>] $/.test(text)) {
       state = 'run';
