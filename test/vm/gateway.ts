@@ -15,7 +15,9 @@ import { loadConfig } from '../../src/daemon/config.js';
 import { Daemon } from '../../src/daemon/daemon.js';
 import { createLog } from '../../src/daemon/log.js';
 import { State } from '../../src/daemon/state.js';
+import type { Native } from '../../src/native/index.js';
 import { createFreeBsdPlatform } from '../../src/platform/freebsd/index.js';
+import { ANCHOR } from '../../src/platform/freebsd/pf-rules.js';
 import type { ControlTransport } from '../../src/platform/platform.js';
 import { systemClock } from '../../src/platform/system-clock.js';
 import { AgentLink, remoteNative } from './agent-link.js';
@@ -72,7 +74,7 @@ const noControl: ControlTransport = {
   stop: () => Promise.resolve(),
 };
 
-/** The addon itself cannot be loaded here; that it compiles and links for FreeBSD is seen from here. */
+/** As the port builds it; it cannot be loaded here, but that it compiles and links is seen. */
 async function buildAddon(
   { project, environment, tools }: ScenarioContext,
   directory: string,
@@ -93,7 +95,7 @@ async function buildAddon(
       NODE_INCLUDE: include,
     },
   });
-  return 'the addon compiles and links for FreeBSD';
+  return "the port's script builds the addon for FreeBSD";
 }
 
 const freePort = (): Promise<number> =>
@@ -120,13 +122,16 @@ export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
   );
   let link: AgentLink | undefined;
   let daemon: Daemon | undefined;
+  let parts: Native | undefined;
 
   const start = async (): Promise<string> => {
     const file = join(directory, 'amptcpd.toml');
     writeFileSync(file, CONFIG(directory));
     const { config } = loadConfig(file);
     link = await AgentLink.open('127.0.0.1', port);
-    const { native: parts, run } = remoteNative(link);
+    const remote = remoteNative(link);
+    parts = remote.native;
+    const { run } = remote;
     const warn = (message: string): void => console.log(`# daemon: ${message}`);
     const platform = createFreeBsdPlatform(
       { relayThreads: 1, warn },
@@ -151,6 +156,20 @@ export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
     plane: () => JSON.stringify(daemon?.platform.plane.stats()),
     reload: async () => JSON.stringify(await daemon!.reload()),
     bypass: async () => JSON.stringify(await daemon!.platform.interceptor.listBypass()),
+    /** What a daemon does whose guard has died: it may not run pfctl(8), but was handed a descriptor. */
+    flush: () => {
+      const pf = parts!.interception!.openDevice('/dev/pf');
+      parts!.interception!.flushAnchor(pf, ANCHOR);
+      return 'ok';
+    },
+    /** What the guard does when the daemon has died, on an agent of its own. */
+    clean: async () => {
+      link = await AgentLink.open('127.0.0.1', port);
+      const { native, run } = remoteNative(link);
+      await createFreeBsdPlatform({}, { native, run, clock: systemClock, control: noControl }).clean();
+      await link.close();
+      return 'ok';
+    },
     stop: async () => {
       await daemon!.stop();
       daemon = undefined;

@@ -137,6 +137,35 @@ ask reload
 result $? "the configuration is read again: $answer"
 expect "... and connections are proxied as before" jexec ha $flow send -n 100000 198.18.2.10 5001
 
+# Fail open: the daemon, or its guard, is gone.
+rules() { jexec xa pfctl -a amptcp -s rules 2>/dev/null | grep -c .; }
+ask flush
+[ "$(rules)" -eq 0 ]
+result $? "a descriptor of /dev/pf is enough to empty the anchor ($answer)"
+ask reload
+[ "$(rules)" -gt 10 ]
+result $? "... and the daemon fills it again: $(rules) rules"
+ask kill
+wait $agent
+expect "with the daemon killed IPv6 passes at once" jexec ha $flow send -n 100000 2001:db8:3::10 5001
+[ "$(jexec xa sysctl -n net.inet.tproxy.flows)" -eq 0 ]
+result $? "... and its flows are forgotten"
+start_agent
+ask clean
+result $? "the guard takes back what it left: $answer"
+wait $agent
+[ "$(rules)" -eq 0 ] && ! jexec xa ifconfig lisp0 >/dev/null 2>&1
+result $? "... rules and interface"
+# By the administrator's rules for what is not the gateway's.
+cat >>/tmp/pf.conf <<'RULES'
+pass in quick on epair0b proto tcp from any to { 198.18.3.0/24, 2001:db8:3::/64 }
+RULES
+jexec xa pfctl -q -f /tmp/pf.conf 2>/dev/null
+expect "... and IPv4 passes unaccelerated" jexec ha $flow send -n 100000 198.18.3.10 5001
+start_agent
+ask start
+result $? "the daemon starts again: $answer"
+expect "... and proxies" jexec ha $flow send -n 100000 198.18.2.10 5001
 ask stop
 result $? "the daemon stops"
 wait $agent
