@@ -94,6 +94,7 @@ export class AgentLink {
   }
 
   call(name: string, ...words: Word[]): unknown {
+    if (this.#gone !== undefined) throw new PlatformError(`the agent is gone: ${this.#gone}`, 'EPIPE');
     const id = this.#next++;
     this.trace.push([name, ...words].join(' ').slice(0, 200));
     if (this.trace.length > 60) this.trace.shift();
@@ -124,6 +125,8 @@ export class AgentLink {
 
   /** As a kill would: the other end sees nothing but the end of the connection. */
   async close(): Promise<void> {
+    // Whoever still calls, as a killed daemon's timers do, is told at once.
+    this.#gone ??= 'closed';
     this.#port?.close();
     await this.#worker.terminate();
   }
