@@ -121,6 +121,15 @@ test("the ports: what portlint asks of a port's files", () => {
     assert.ok(read('port/net', port, 'Makefile').includes(`DISTVERSION=\t${version}\n`));
 });
 
+test("amptcp-kmod's list is the modules that are built", () => {
+  const modules = /^SUBDIR=\t(.*)$/m.exec(read('kmod/Makefile'))![1]!.split(' ');
+  const listed = [
+    ...read('port/net/amptcp-kmod/Makefile').matchAll(/^(?:PLIST_FILES=)?\t+(\S+\.(?:ko|4\.gz))/gm),
+  ].map(([, file]) => file!);
+  const built = modules.flatMap((name) => [`\${KMODDIR}/${name}.ko`, `share/man/man4/${name}.4.gz`]);
+  assert.deepEqual(listed.sort(), built.sort());
+});
+
 const hasMandoc = spawnSync('mandoc', ['-T', 'lint'], { input: '' }).error === undefined;
 test(
   'the manual pages have nothing mandoc complains of',
