@@ -18,7 +18,7 @@ import { State } from '../../src/daemon/state.js';
 import type { Native } from '../../src/native/index.js';
 import { createFreeBsdPlatform } from '../../src/platform/freebsd/index.js';
 import { ANCHOR } from '../../src/platform/freebsd/pf-rules.js';
-import type { ControlTransport } from '../../src/platform/platform.js';
+import type { Clock, ControlTransport } from '../../src/platform/platform.js';
 import { systemClock } from '../../src/platform/system-clock.js';
 import { AgentLink, remoteNative } from './agent-link.js';
 import type { HostSide, ScenarioContext } from './scenarios.js';
@@ -98,6 +98,28 @@ async function buildAddon(
   return "the port's script builds the addon for FreeBSD";
 }
 
+/** Timers that end with the daemon they belong to, as they would with its process. */
+class MortalClock implements Clock {
+  readonly #timers = new Set<unknown>();
+  now = (): number => systemClock.now();
+  setTimeout(callback: () => void, ms: number): unknown {
+    const timer = systemClock.setTimeout(() => {
+      this.#timers.delete(timer);
+      callback();
+    }, ms);
+    this.#timers.add(timer);
+    return timer;
+  }
+  clearTimeout(timer: unknown): void {
+    this.#timers.delete(timer);
+    systemClock.clearTimeout(timer);
+  }
+  die(): void {
+    for (const timer of this.#timers) systemClock.clearTimeout(timer);
+    this.#timers.clear();
+  }
+}
+
 const freePort = (): Promise<number> =>
   new Promise((resolve, reject) => {
     const server = createServer();
@@ -123,6 +145,7 @@ export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
   let link: AgentLink | undefined;
   let daemon: Daemon | undefined;
   let parts: Native | undefined;
+  let clock = new MortalClock();
 
   const start = async (): Promise<string> => {
     const file = join(directory, 'amptcpd.toml');
@@ -133,9 +156,10 @@ export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
     parts = remote.native;
     const { run } = remote;
     const warn = (message: string): void => console.log(`# daemon: ${message}`);
+    clock = new MortalClock();
     const platform = createFreeBsdPlatform(
       { relayThreads: 1, warn },
-      { native: parts, run, clock: systemClock, control: noControl },
+      { native: parts, run, clock, control: noControl },
     );
     const log = createLog(process.env['VM_CONSOLE'] ? 'debug' : 'fatal');
     daemon = new Daemon(platform, file, config, log, new State(config.stateDir));
@@ -177,6 +201,7 @@ export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
       return 'ok';
     },
     kill: async () => {
+      clock.die();
       daemon = undefined;
       await link?.close();
       return 'ok';
@@ -202,6 +227,7 @@ export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
       }
     },
     async close() {
+      clock.die();
       await link?.close();
       rmSync(directory, { recursive: true, force: true });
     },
