@@ -103,7 +103,14 @@ const isSet = (flag: string): boolean => flag === '1' || flag === 'True';
 /** `family` is that of EIDs and RLOCs: a dissected packet has two headers of it, outer first. */
 export async function dissect(files: CaptureFile[], family: 4 | 6): Promise<Dissection> {
   const ip = family === 4 ? 'ip' : 'ipv6';
-  const result: Dissection = { malformed: [], subflows: [], pairs: new Map(), data: 0, control: 0, hasty: [] };
+  const result: Dissection = {
+    malformed: [],
+    subflows: [],
+    pairs: new Map(),
+    data: 0,
+    control: 0,
+    hasty: [],
+  };
   for (const file of files) {
     /** From its opener to its peer: further subflows that have not been made regular yet. */
     const joined = new Set<string>();
