@@ -2,11 +2,8 @@
 // listener.c for JavaScript.
 #include "listener.h"
 
-#include <cerrno>
-#include <unistd.h>
-
 #include "descriptors.h"
-#include "event_queue.h"
+#include "part.h"
 #include "sockets_binding.h"
 
 namespace amptcp {
@@ -15,9 +12,12 @@ namespace {
 struct Listening {
 	struct am_listeners *set = nullptr;
 	EventQueue<struct am_accepted> queue;
+
+	void StopThreads() { am_listeners_stop(set); }
+	void StopQueues() { queue.Stop(); }
 };
 
-Listening *listening;
+Part<Listening> part("listener");
 
 void Deliver(Napi::Env env, Napi::Function callback, std::vector<struct am_accepted> &batch)
 {
@@ -40,38 +40,24 @@ void Deliver(Napi::Env env, Napi::Function callback, std::vector<struct am_accep
 
 void Start(const Napi::CallbackInfo &info)
 {
-	Napi::Env env = info.Env();
-	if (listening != nullptr)
-		throw SystemError(env, "the listener has been started already", EALREADY);
-	Listening *l = new Listening;
-	l->queue.Start(env, info[0].As<Napi::Function>(), "amptcp listener", Deliver);
-	int result = am_listeners_start(&l->set,
-	    [](void *context, const struct am_accepted *accepted) { static_cast<Listening *>(context)->queue.Push(*accepted); }, l);
-	if (result < 0) {
-		l->queue.Stop();
-		delete l;
-		throw SystemError(env, "starting the listener", -result);
-	}
-	listening = l;
-}
-
-Listening *Running(Napi::Env env)
-{
-	if (listening == nullptr)
-		throw SystemError(env, "the listener has not been started", EINVAL);
-	return listening;
+	part.Start(info.Env(), [&](Listening &l) {
+		l.queue.Start(info.Env(), info[0].As<Napi::Function>(), "amptcp listener", Deliver);
+		return am_listeners_start(&l.set,
+		    [](void *context, const struct am_accepted *accepted) { static_cast<Listening *>(context)->queue.Push(*accepted); },
+		    &l);
+	});
 }
 
 void Add(const Napi::CallbackInfo &info)
 {
-	int result = am_listeners_add(Running(info.Env())->set, info[0].As<Napi::Number>().Int32Value());
+	int result = am_listeners_add(part.Running(info.Env()).set, info[0].As<Napi::Number>().Int32Value());
 	if (result < 0)
 		throw SystemError(info.Env(), "adding a listener", -result);
 }
 
 void Remove(const Napi::CallbackInfo &info)
 {
-	int result = am_listeners_remove(Running(info.Env())->set, info[0].As<Napi::Number>().Int32Value());
+	int result = am_listeners_remove(part.Running(info.Env()).set, info[0].As<Napi::Number>().Int32Value());
 	if (result < 0)
 		throw SystemError(info.Env(), "removing a listener", -result);
 }
@@ -79,8 +65,8 @@ void Remove(const Napi::CallbackInfo &info)
 Napi::Value Counters(const Napi::CallbackInfo &info)
 {
 	struct am_listener_counters c = {};
-	if (listening != nullptr)
-		am_listeners_counters(listening->set, &c);
+	if (part.Get() != nullptr)
+		am_listeners_counters(part.Get()->set, &c);
 	Napi::Object counters = Napi::Object::New(info.Env());
 	counters.Set("accepted", static_cast<double>(c.accepted));
 	counters.Set("paused", static_cast<double>(c.paused));
@@ -90,25 +76,20 @@ Napi::Value Counters(const Napi::CallbackInfo &info)
 
 void Stop(const Napi::CallbackInfo &)
 {
-	if (listening == nullptr)
-		return;
-	am_listeners_stop(listening->set);
-	listening->queue.Stop();
-	delete listening;
-	listening = nullptr;
+	part.Stop();
 }
 
 } // namespace
 
 void InitListener(Napi::Env env, Napi::Object exports)
 {
-	Napi::Object part = Napi::Object::New(env);
-	part.Set("start", Napi::Function::New(env, Start));
-	part.Set("add", Napi::Function::New(env, Add));
-	part.Set("remove", Napi::Function::New(env, Remove));
-	part.Set("counters", Napi::Function::New(env, Counters));
-	part.Set("stop", Napi::Function::New(env, Stop));
-	exports.Set("listener", part);
+	Napi::Object object = Napi::Object::New(env);
+	object.Set("start", Napi::Function::New(env, Start));
+	object.Set("add", Napi::Function::New(env, Add));
+	object.Set("remove", Napi::Function::New(env, Remove));
+	object.Set("counters", Napi::Function::New(env, Counters));
+	object.Set("stop", Napi::Function::New(env, Stop));
+	exports.Set("listener", object);
 }
 
 } // namespace amptcp

@@ -2,9 +2,7 @@
 // relay.c for JavaScript.
 #include "relay.h"
 
-#include <cerrno>
-
-#include "event_queue.h"
+#include "part.h"
 #include "sockets_binding.h"
 
 namespace amptcp {
@@ -25,9 +23,12 @@ struct Report {
 struct Relaying {
 	struct am_relay *relay = nullptr;
 	EventQueue<Report> queue;
+
+	void StopThreads() { am_relay_stop(relay); }
+	void StopQueues() { queue.Stop(); }
 };
 
-Relaying *running;
+Part<Relaying> part("relay");
 
 void Deliver(Napi::Env env, Napi::Function callback, std::vector<Report> &batch)
 {
@@ -56,36 +57,27 @@ enum am_relay_method Method(const Napi::Value &value)
 
 void Start(const Napi::CallbackInfo &info)
 {
-	Napi::Env env = info.Env();
-	if (running != nullptr)
-		throw SystemError(env, "the relay has been started already", EALREADY);
 	struct am_relay_config config = { info[0].As<Napi::Number>().Uint32Value(), Method(info[1]), Method(info[2]) };
-	Relaying *r = new Relaying;
-	r->queue.Start(env, info[3].As<Napi::Function>(), "amptcp relay", Deliver);
-	int result = am_relay_start(&r->relay, &config,
-	    [](void *context, const struct am_session_report *report) {
-		    static_cast<Relaying *>(context)->queue.Push(Report{ report->session, report->reason, report->error, report->up,
-		        report->down, report->duration_ms,
-		        std::vector<struct am_subflow>(report->subflows, report->subflows + report->subflow_count) });
-	    },
-	    r);
-	if (result < 0) {
-		r->queue.Stop();
-		delete r;
-		throw SystemError(env, "starting the relay", -result);
-	}
-	running = r;
+	part.Start(info.Env(), [&](Relaying &r) {
+		r.queue.Start(info.Env(), info[3].As<Napi::Function>(), "amptcp relay", Deliver);
+		return am_relay_start(&r.relay, &config,
+		    [](void *context, const struct am_session_report *report) {
+			    static_cast<Relaying *>(context)->queue.Push(Report{ report->session, report->reason, report->error,
+			        report->up, report->down, report->duration_ms,
+			        std::vector<struct am_subflow>(report->subflows, report->subflows + report->subflow_count) });
+		    },
+		    &r);
+	});
 }
 
 Napi::Value Run(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
-	if (running == nullptr)
-		throw SystemError(env, "the relay has not been started", EINVAL);
+	struct am_relay *relay = part.Running(env).relay;
 	struct am_session_options options = { info[2].As<Napi::Number>().Uint32Value(), info[3].As<Napi::Number>().Uint32Value(),
 		info[4].As<Napi::Number>().Uint32Value() };
 	uint64_t session;
-	int result = am_relay_run(running->relay, info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value(),
+	int result = am_relay_run(relay, info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value(),
 	    &options, &session);
 	if (result < 0)
 		throw SystemError(env, "relaying a connection", -result);
@@ -96,8 +88,8 @@ Napi::Value Counters(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
 	uint64_t up, down;
-	if (running == nullptr ||
-	    am_relay_counters(running->relay, static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()), &up, &down) < 0)
+	if (part.Get() == nullptr ||
+	    am_relay_counters(part.Get()->relay, static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()), &up, &down) < 0)
 		return env.Undefined();
 	Napi::Object counters = Napi::Object::New(env);
 	counters.Set("up", static_cast<double>(up));
@@ -113,37 +105,32 @@ void Abort(const Napi::CallbackInfo &info)
 	for (int i = AM_CLOSE_IDLE_TIMEOUT; i < AM_CLOSE_REASONS; i++)
 		if (wanted == reasons[i])
 			reason = static_cast<enum am_close_reason>(i);
-	if (running != nullptr)
-		am_relay_abort(running->relay, static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()), reason);
+	if (part.Get() != nullptr)
+		am_relay_abort(part.Get()->relay, static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()), reason);
 }
 
 Napi::Value Sessions(const Napi::CallbackInfo &info)
 {
-	return Napi::Number::New(info.Env(), running == nullptr ? 0 : am_relay_sessions(running->relay));
+	return Napi::Number::New(info.Env(), part.Get() == nullptr ? 0 : am_relay_sessions(part.Get()->relay));
 }
 
 void Stop(const Napi::CallbackInfo &)
 {
-	if (running == nullptr)
-		return;
-	am_relay_stop(running->relay);
-	running->queue.Stop();
-	delete running;
-	running = nullptr;
+	part.Stop();
 }
 
 } // namespace
 
 void InitRelay(Napi::Env env, Napi::Object exports)
 {
-	Napi::Object part = Napi::Object::New(env);
-	part.Set("start", Napi::Function::New(env, Start));
-	part.Set("run", Napi::Function::New(env, Run));
-	part.Set("counters", Napi::Function::New(env, Counters));
-	part.Set("abort", Napi::Function::New(env, Abort));
-	part.Set("sessions", Napi::Function::New(env, Sessions));
-	part.Set("stop", Napi::Function::New(env, Stop));
-	exports.Set("relay", part);
+	Napi::Object object = Napi::Object::New(env);
+	object.Set("start", Napi::Function::New(env, Start));
+	object.Set("run", Napi::Function::New(env, Run));
+	object.Set("counters", Napi::Function::New(env, Counters));
+	object.Set("abort", Napi::Function::New(env, Abort));
+	object.Set("sessions", Napi::Function::New(env, Sessions));
+	object.Set("stop", Napi::Function::New(env, Stop));
+	exports.Set("relay", object);
 }
 
 } // namespace amptcp

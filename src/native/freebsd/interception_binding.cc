@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // divert.c and tproxyctl.c for JavaScript: SYNs come as events, what becomes of them goes back as calls.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
-#include <memory>
 #include <string>
-#include <unistd.h>
-#include <uv.h>
 #include <vector>
 
 #include "anchor.h"
+#include "control_binding.h"
 #include "descriptors.h"
 #include "divert.h"
-#include "event_queue.h"
 #include "sockets_binding.h"
 #include "tproxyctl.h"
 
@@ -23,67 +22,29 @@ namespace {
 constexpr int SYNS_AT_ONCE = 256;
 constexpr size_t EVENTS_AT_ONCE = 64;
 
-void Check(Napi::Env env, int error, const char *what)
+struct tproxy_ioc_addr ToAddress(Napi::Value value, uint16_t port)
 {
-	if (error != 0)
-		throw SystemError(env, what, error);
-}
-
-/* Watches a descriptor; lives until libuv has closed it. */
-struct Watcher {
-	uv_poll_t poll;
-	napi_env env;
-	Napi::FunctionReference wake;
-
-	static Watcher *Start(Napi::Env env, int fd, Napi::Value callback)
-	{
-		uv_loop_t *loop;
-		if (napi_get_uv_event_loop(env, &loop) != napi_ok)
-			throw SystemError(env, "event loop", EIO);
-		auto watcher = std::make_unique<Watcher>();
-		watcher->env = env;
-		watcher->wake = Napi::Persistent(callback.As<Napi::Function>());
-		watcher->poll.data = watcher.get();
-		int error = uv_poll_init(loop, &watcher->poll, fd);
-		Check(env, -error, "watching a descriptor");
-		Watcher *started = watcher.release();
-		error = uv_poll_start(&started->poll, UV_READABLE, [](uv_poll_t *poll, int, int) {
-			auto *self = static_cast<Watcher *>(poll->data);
-			Napi::HandleScope scope(self->env);
-			try {
-				self->wake.MakeCallback(Napi::Env(self->env).Global(), {});
-			} catch (const Napi::Error &e) {
-				e.ThrowAsJavaScriptException();
-			}
-		});
-		if (error != 0) {
-			Stop(started);
-			throw SystemError(env, "watching a descriptor", -error);
-		}
-		return started;
-	}
-
-	static void Stop(Watcher *watcher)
-	{
-		uv_poll_stop(&watcher->poll);
-		uv_close(reinterpret_cast<uv_handle_t *>(&watcher->poll),
-		    [](uv_handle_t *handle) { delete static_cast<Watcher *>(handle->data); });
-	}
-};
-
-struct tproxy_ioc_addr ToAddress(Napi::Value address, Napi::Value port)
-{
-	std::string text = address.As<Napi::String>();
-	struct tproxy_ioc_addr result;
-	uint16_t number = port.IsNumber() ? static_cast<uint16_t>(port.As<Napi::Number>().Uint32Value()) : 0;
-	Check(address.Env(), tproxyctl_parse(text.c_str(), number, &result), ("address " + text).c_str());
-	return result;
+	return ReadAddress<struct tproxy_ioc_addr>(value,
+	    [port](const char *text, struct tproxy_ioc_addr *address) { return tproxyctl_parse(text, port, address); });
 }
 
 struct tproxy_ioc_addr ToEndpoint(Napi::Value value)
 {
 	Napi::Object endpoint = value.As<Napi::Object>();
-	return ToAddress(endpoint.Get("address"), endpoint.Get("port"));
+	return ToAddress(endpoint.Get("address"), ToPort(endpoint.Get("port")));
+}
+
+struct tproxy_ioc_rule ToRule(Napi::Value value)
+{
+	Napi::Object from = value.As<Napi::Object>();
+	struct tproxy_ioc_rule rule;
+	memset(&rule, 0, sizeof(rule));
+	rule.ru_destination = ToAddress(from.Get("prefix"), 0);
+	rule.ru_port_low = ToPort(from.Get("from"));
+	rule.ru_port_high = ToPort(from.Get("to"));
+	rule.ru_action = from.Get("capture").ToBoolean() ? TPROXY_RULE_CAPTURE : TPROXY_RULE_PASS;
+	strlcpy(rule.ru_ifname, from.Get("interface").As<Napi::String>().Utf8Value().c_str(), sizeof(rule.ru_ifname));
+	return rule;
 }
 
 struct tproxy_ioc_flow ToFlow(Napi::Value client, Napi::Value destination)
@@ -118,6 +79,16 @@ Napi::Object EndpointObject(Napi::Env env, const struct sockaddr_in &address)
 	struct sockaddr_storage storage = {};
 	memcpy(&storage, &address, sizeof(address));
 	return EndpointObject(env, storage);
+}
+
+/* A SYN that tproxy(4) holds. */
+Napi::Object SynObject(Napi::Env env, const struct tproxy_event &event)
+{
+	Napi::Object item = Napi::Object::New(env);
+	item.Set("id", static_cast<double>(event.ev_id));
+	item.Set("client", EndpointObject(env, event.ev_flow.tf_client));
+	item.Set("destination", EndpointObject(env, event.ev_flow.tf_destination));
+	return item;
 }
 
 class Divert : public Napi::ObjectWrap<Divert> {
@@ -208,8 +179,7 @@ private:
 
 	void Release()
 	{
-		if (watcher_ != nullptr)
-			Watcher::Stop(watcher_);
+		Watcher::Stop(watcher_);
 		watcher_ = nullptr;
 		if (fd_ >= 0)
 			close(fd_);
@@ -238,13 +208,13 @@ public:
 	{
 		Napi::Env env = info.Env();
 		Check(env, tproxyctl_adopt(&control_, info[0].As<Napi::Number>().Int32Value()), "tproxy(4) descriptor");
-		if (fcntl(control_.fd, F_SETFL, O_NONBLOCK) == -1) {
-			int error = errno;
+		try {
+			SetNonBlocking(env, control_.fd);
+			watcher_ = Watcher::Start(env, control_.fd, info[1]);
+		} catch (const Napi::Error &) {
 			tproxyctl_close(&control_);
-			control_.fd = -1;
-			throw SystemError(env, "events of /dev/tproxy", error);
+			throw;
 		}
-		watcher_ = Watcher::Start(env, control_.fd, info[1]);
 	}
 
 	~Tproxy() override { LetGo(); }
@@ -267,47 +237,23 @@ private:
 	Napi::Value Unregister(const Napi::CallbackInfo &info)
 	{
 		struct tproxy_ioc_flow flow = ToFlow(info[0], info[1]);
-		int error = tproxyctl_unregister(Open(info.Env()), &flow);
-		if (error != 0 && error != ENOENT)
-			throw SystemError(info.Env(), "unregistering a flow", error);
-		return Napi::Boolean::New(info.Env(), error == 0);
+		return WasThere(info.Env(), tproxyctl_unregister(Open(info.Env()), &flow), "unregistering a flow");
 	}
 
 	void Capture(const Napi::CallbackInfo &info)
 	{
-		Napi::Array list = info[0].As<Napi::Array>();
-		std::vector<struct tproxy_ioc_rule> rules;
-		for (uint32_t i = 0; i < list.Length(); i++) {
-			Napi::Object from = list.Get(i).As<Napi::Object>();
-			struct tproxy_ioc_rule rule;
-			memset(&rule, 0, sizeof(rule));
-			rule.ru_destination = ToAddress(from.Get("prefix"), info.Env().Undefined());
-			rule.ru_port_low = static_cast<uint16_t>(from.Get("from").As<Napi::Number>().Uint32Value());
-			rule.ru_port_high = static_cast<uint16_t>(from.Get("to").As<Napi::Number>().Uint32Value());
-			rule.ru_action = from.Get("capture").ToBoolean() ? TPROXY_RULE_CAPTURE : TPROXY_RULE_PASS;
-			strlcpy(rule.ru_ifname, from.Get("interface").As<Napi::String>().Utf8Value().c_str(), sizeof(rule.ru_ifname));
-			rules.push_back(rule);
-		}
+		std::vector<struct tproxy_ioc_rule> rules = ReadList(info[0], ToRule);
 		Check(info.Env(), tproxyctl_capture(Open(info.Env()), rules.data(), rules.size()), "rules of /dev/tproxy");
 	}
 
 	Napi::Value Events(const Napi::CallbackInfo &info)
 	{
 		Napi::Env env = info.Env();
-		Napi::Array syns = Napi::Array::New(env);
 		struct tproxy_event events[EVENTS_AT_ONCE];
 		size_t count = 0;
-		if (control_.fd < 0)
-			return syns;
-		Check(env, tproxyctl_events(&control_, events, EVENTS_AT_ONCE, &count), "events of /dev/tproxy");
-		for (size_t i = 0; i < count; i++) {
-			Napi::Object item = Napi::Object::New(env);
-			item.Set("id", static_cast<double>(events[i].ev_id));
-			item.Set("client", EndpointObject(env, events[i].ev_flow.tf_client));
-			item.Set("destination", EndpointObject(env, events[i].ev_flow.tf_destination));
-			syns.Set(static_cast<uint32_t>(i), item);
-		}
-		return syns;
+		if (control_.fd >= 0)
+			Check(env, tproxyctl_events(&control_, events, EVENTS_AT_ONCE, &count), "events of /dev/tproxy");
+		return WriteList(env, events, count, SynObject);
 	}
 
 	/* False: it is not held any more. */
@@ -320,11 +266,9 @@ private:
 		for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
 			if (wanted != actions[i])
 				continue;
-			int error = tproxyctl_release(Open(info.Env()), static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()),
-			    codes[i]);
-			if (error != 0 && error != ENOENT)
-				throw SystemError(info.Env(), "releasing a SYN", error);
-			return Napi::Boolean::New(info.Env(), error == 0);
+			return WasThere(info.Env(),
+			    tproxyctl_release(Open(info.Env()), static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()), codes[i]),
+			    "releasing a SYN");
 		}
 		throw SystemError(info.Env(), "what to do with a SYN", EINVAL);
 	}
@@ -333,8 +277,7 @@ private:
 
 	void LetGo()
 	{
-		if (watcher_ != nullptr)
-			Watcher::Stop(watcher_);
+		Watcher::Stop(watcher_);
 		watcher_ = nullptr;
 		if (control_.fd >= 0)
 			tproxyctl_close(&control_);
@@ -348,7 +291,7 @@ private:
 Napi::Value OpenDivert(const Napi::CallbackInfo &info)
 {
 	int fd;
-	Check(info.Env(), divert_open(static_cast<uint16_t>(info[0].As<Napi::Number>().Uint32Value()),
+	Check(info.Env(), divert_open(ToPort(info[0]),
 			      static_cast<int>(info[1].As<Napi::Number>().Int32Value()), &fd),
 	    "opening a divert(4) socket");
 	return Napi::Number::New(info.Env(), fd);

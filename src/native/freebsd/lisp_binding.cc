@@ -3,16 +3,13 @@
 // of the ABI and back, and the kernel checks them.
 #include "lisp_binding.h"
 
+#include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
-#include <fcntl.h>
-#include <memory>
 #include <string>
-#include <uv.h>
 #include <vector>
 
-#include "../common/event_queue.h"
+#include "control_binding.h"
 #include "lispctl.h"
 
 namespace amptcp {
@@ -20,38 +17,15 @@ namespace {
 
 constexpr size_t EVENTS_AT_ONCE = 64;
 
-void Check(Napi::Env env, int error, const char *what)
-{
-	if (error != 0)
-		throw SystemError(env, what, error);
-}
-
-uint32_t Number(Napi::Value value)
-{
-	return value.As<Napi::Number>().Uint32Value();
-}
-
 struct lisp_ioc_addr ToAddress(Napi::Value value)
 {
-	std::string text = value.As<Napi::String>().Utf8Value();
-	struct lisp_ioc_addr address;
-	Check(value.Env(), lispctl_parse(text.c_str(), &address), ("address " + text).c_str());
-	return address;
+	return ReadAddress<struct lisp_ioc_addr>(value, lispctl_parse);
 }
 
 std::string Text(const struct lisp_ioc_addr &address, bool prefix = false)
 {
 	char room[64];
 	return lispctl_format(&address, prefix, room, sizeof(room));
-}
-
-std::vector<struct lisp_ioc_addr> ToAddresses(Napi::Value value)
-{
-	Napi::Array list = value.As<Napi::Array>();
-	std::vector<struct lisp_ioc_addr> addresses;
-	for (uint32_t i = 0; i < list.Length(); i++)
-		addresses.push_back(ToAddress(list.Get(i)));
-	return addresses;
 }
 
 struct lisp_ioc_path ToPath(Napi::Value value)
@@ -82,8 +56,8 @@ struct lisp_ioc_pin ToPin(Napi::Value flow, uint32_t iid)
 	pin.lp_flow.lf_protocol = 6;
 	pin.lp_flow.lf_local = ToAddress(local.Get("address"));
 	pin.lp_flow.lf_remote = ToAddress(remote.Get("address"));
-	pin.lp_flow.lf_local_port = static_cast<uint16_t>(Number(local.Get("port")));
-	pin.lp_flow.lf_remote_port = static_cast<uint16_t>(Number(remote.Get("port")));
+	pin.lp_flow.lf_local_port = ToPort(local.Get("port"));
+	pin.lp_flow.lf_remote_port = ToPort(remote.Get("port"));
 	return pin;
 }
 
@@ -105,19 +79,59 @@ Napi::Object PinObject(Napi::Env env, const struct lisp_ioc_flow &flow, uint32_t
 	return object;
 }
 
-/* A list that lispctl allocated. */
-template <typename Entry> struct List {
-	Entry *entries = nullptr;
-	size_t count = 0;
-	~List() { free(entries); }
-};
+Napi::Object PinObject(Napi::Env env, const struct lisp_ioc_pin &pin)
+{
+	return PinObject(env, pin.lp_flow, pin.lp_iid, pin.lp_path, pin.lp_flags & LISP_PIN_GLEANED);
+}
 
-/* Lives until libuv has closed it, which is after the object is gone. */
-struct Watcher {
-	uv_poll_t poll;
-	napi_env env;
-	Napi::FunctionReference wake;
-};
+struct lisp_ioc_locator ToLocator(Napi::Value value)
+{
+	Napi::Object from = value.As<Napi::Object>();
+	struct lisp_ioc_locator to;
+	memset(&to, 0, sizeof(to));
+	to.ll_rloc = ToAddress(from.Get("rloc"));
+	to.ll_priority = static_cast<uint8_t>(Number(from.Get("priority")));
+	to.ll_weight = static_cast<uint8_t>(Number(from.Get("weight")));
+	to.ll_flags = from.Get("reachable").ToBoolean() ? LISP_LOCATOR_REACHABLE : 0;
+	return to;
+}
+
+Napi::Object LocatorObject(Napi::Env env, const struct lisp_ioc_locator &from)
+{
+	Napi::Object to = Napi::Object::New(env);
+	to.Set("rloc", Text(from.ll_rloc));
+	to.Set("priority", Napi::Number::New(env, from.ll_priority));
+	to.Set("weight", Napi::Number::New(env, from.ll_weight));
+	to.Set("reachable", Napi::Boolean::New(env, from.ll_flags & LISP_LOCATOR_REACHABLE));
+	return to;
+}
+
+Napi::Object MappingObject(Napi::Env env, const struct lisp_ioc_mapping &mapping)
+{
+	Napi::Object object = Napi::Object::New(env);
+	object.Set("iid", Napi::Number::New(env, mapping.lm_iid));
+	object.Set("eid", Text(mapping.lm_eid, true));
+	object.Set("locators", WriteList(env, mapping.lm_locators,
+	    std::min<size_t>(mapping.lm_nlocators, LISP_ABI_LOCATORS), LocatorObject));
+	return object;
+}
+
+Napi::Object PathInfoObject(Napi::Env env, const struct lisp_ioc_path_info &path)
+{
+	Napi::Object object = PathObject(env, path.pi_path);
+	auto set = [&](const char *name, uint64_t value) {
+		object.Set(name, Napi::Number::New(env, static_cast<double>(value)));
+	};
+	object.Set("up", Napi::Boolean::New(env, path.pi_up != 0));
+	set("mtu", path.pi_mtu);
+	set("packetsSent", path.pi_packets_sent);
+	set("bytesSent", path.pi_octets_sent);
+	set("packetsReceived", path.pi_packets_received);
+	set("bytesReceived", path.pi_octets_received);
+	if (path.pi_last_received_ms != 0)
+		set("lastReceivedMs", path.pi_last_received_ms);
+	return object;
+}
 
 class Control : public Napi::ObjectWrap<Control> {
 public:
@@ -153,60 +167,23 @@ public:
 		} else {
 			Check(env, lispctl_open(&control_, true), "/dev/lisp");
 		}
-		if (fcntl(control_.fd, F_SETFL, O_NONBLOCK) == -1 || (info[1].IsFunction() && !Watch(env, info[1]))) {
-			int error = errno;
+		try {
+			SetNonBlocking(env, control_.fd);
+			if (info[1].IsFunction())
+				watcher_ = Watcher::Start(env, control_.fd, info[1], true);
+		} catch (const Napi::Error &) {
 			lispctl_close(&control_);
-			throw SystemError(env, "events of /dev/lisp", error);
+			throw;
 		}
 	}
 
 	~Control() override { Release(); }
 
 private:
-	bool Watch(Napi::Env env, Napi::Value wake)
-	{
-		uv_loop_t *loop;
-		if (napi_get_uv_event_loop(env, &loop) != napi_ok) {
-			errno = EIO;
-			return false;
-		}
-		auto watcher = std::make_unique<Watcher>();
-		watcher->env = env;
-		watcher->wake = Napi::Persistent(wake.As<Napi::Function>());
-		watcher->poll.data = watcher.get();
-		int error = uv_poll_init(loop, &watcher->poll, control_.fd);
-		if (error != 0) {
-			errno = -error;
-			return false;
-		}
-		watcher_ = watcher.release();
-		error = uv_poll_start(&watcher_->poll, UV_READABLE, [](uv_poll_t *poll, int, int) {
-			auto *self = static_cast<Watcher *>(poll->data);
-			Napi::HandleScope scope(self->env);
-			try {
-				self->wake.MakeCallback(Napi::Env(self->env).Global(), {});
-			} catch (const Napi::Error &e) {
-				e.ThrowAsJavaScriptException();
-			}
-		});
-		if (error != 0) {
-			Release();
-			errno = -error;
-			return false;
-		}
-		/* Waiting for events does not keep the process. */
-		uv_unref(reinterpret_cast<uv_handle_t *>(&watcher_->poll));
-		return true;
-	}
-
 	void Release()
 	{
-		if (watcher_ != nullptr) {
-			uv_poll_stop(&watcher_->poll);
-			uv_close(reinterpret_cast<uv_handle_t *>(&watcher_->poll),
-			    [](uv_handle_t *handle) { delete static_cast<Watcher *>(handle->data); });
-			watcher_ = nullptr;
-		}
+		Watcher::Stop(watcher_);
+		watcher_ = nullptr;
 		lispctl_close(&control_);
 	}
 
@@ -231,7 +208,7 @@ private:
 
 	void SetRlocs(const Napi::CallbackInfo &info)
 	{
-		std::vector<struct lisp_ioc_addr> rlocs = ToAddresses(info[0]);
+		std::vector<struct lisp_ioc_addr> rlocs = ReadList(info[0], ToAddress);
 		std::vector<uint16_t> fibs(rlocs.size(), LISP_FIB_DEFAULT);
 		if (info[1].IsArray()) {
 			Napi::Array list = info[1].As<Napi::Array>();
@@ -244,71 +221,36 @@ private:
 
 	void SetEids(const Napi::CallbackInfo &info)
 	{
-		std::vector<struct lisp_ioc_addr> eids = ToAddresses(info[1]);
+		std::vector<struct lisp_ioc_addr> eids = ReadList(info[1], ToAddress);
 		Check(info.Env(), lispctl_eids_set(&control_, Number(info[0]), eids.data(), eids.size()), "local EIDs");
 	}
 
 	void SetMapping(const Napi::CallbackInfo &info)
 	{
-		Napi::Array locators = info[3].As<Napi::Array>();
+		std::vector<struct lisp_ioc_locator> locators = ReadList(info[3], ToLocator);
 		struct lisp_ioc_mapping mapping;
 		memset(&mapping, 0, sizeof(mapping));
-		if (locators.Length() > LISP_ABI_LOCATORS)
+		if (locators.size() > LISP_ABI_LOCATORS)
 			throw SystemError(info.Env(), "mapping", E2BIG);
 		mapping.lm_iid = Number(info[0]);
 		mapping.lm_eid = ToAddress(info[1]);
 		mapping.lm_action = static_cast<uint8_t>(Number(info[2]));
-		mapping.lm_nlocators = static_cast<uint8_t>(locators.Length());
-		for (uint32_t i = 0; i < locators.Length(); i++) {
-			Napi::Object from = locators.Get(i).As<Napi::Object>();
-			struct lisp_ioc_locator &to = mapping.lm_locators[i];
-			to.ll_rloc = ToAddress(from.Get("rloc"));
-			to.ll_priority = static_cast<uint8_t>(Number(from.Get("priority")));
-			to.ll_weight = static_cast<uint8_t>(Number(from.Get("weight")));
-			to.ll_flags = from.Get("reachable").ToBoolean() ? LISP_LOCATOR_REACHABLE : 0;
-		}
+		mapping.lm_nlocators = static_cast<uint8_t>(locators.size());
+		std::copy(locators.begin(), locators.end(), mapping.lm_locators);
 		Check(info.Env(), lispctl_mapping_set(&control_, &mapping), "mapping");
-	}
-
-	/* False for ENOENT. */
-	static Napi::Value Deleted(Napi::Env env, int error, const char *what)
-	{
-		if (error != ENOENT)
-			Check(env, error, what);
-		return Napi::Boolean::New(env, error == 0);
 	}
 
 	Napi::Value DeleteMapping(const Napi::CallbackInfo &info)
 	{
 		struct lisp_ioc_addr eid = ToAddress(info[1]);
-		return Deleted(info.Env(), lispctl_mapping_delete(&control_, Number(info[0]), &eid), "mapping");
+		return WasThere(info.Env(), lispctl_mapping_delete(&control_, Number(info[0]), &eid), "mapping");
 	}
 
 	Napi::Value ListMappings(const Napi::CallbackInfo &info)
 	{
-		Napi::Env env = info.Env();
-		List<struct lisp_ioc_mapping> list;
-		Check(env, lispctl_mappings(&control_, &list.entries, &list.count), "mappings");
-		Napi::Array array = Napi::Array::New(env, list.count);
-		for (size_t i = 0; i < list.count; i++) {
-			const struct lisp_ioc_mapping &mapping = list.entries[i];
-			Napi::Object object = Napi::Object::New(env);
-			Napi::Array locators = Napi::Array::New(env, mapping.lm_nlocators);
-			object.Set("iid", Napi::Number::New(env, mapping.lm_iid));
-			object.Set("eid", Text(mapping.lm_eid, true));
-			for (uint32_t j = 0; j < mapping.lm_nlocators && j < LISP_ABI_LOCATORS; j++) {
-				const struct lisp_ioc_locator &from = mapping.lm_locators[j];
-				Napi::Object to = Napi::Object::New(env);
-				to.Set("rloc", Text(from.ll_rloc));
-				to.Set("priority", Napi::Number::New(env, from.ll_priority));
-				to.Set("weight", Napi::Number::New(env, from.ll_weight));
-				to.Set("reachable", Napi::Boolean::New(env, from.ll_flags & LISP_LOCATOR_REACHABLE));
-				locators.Set(j, to);
-			}
-			object.Set("locators", locators);
-			array.Set(static_cast<uint32_t>(i), object);
-		}
-		return array;
+		Allocated<struct lisp_ioc_mapping> list;
+		Check(info.Env(), lispctl_mappings(&control_, &list.entries, &list.count), "mappings");
+		return WriteList(info.Env(), list.entries, list.count, MappingObject);
 	}
 
 	void FlushMappings(const Napi::CallbackInfo &info)
@@ -332,21 +274,14 @@ private:
 	Napi::Value Unpin(const Napi::CallbackInfo &info)
 	{
 		struct lisp_ioc_pin pin = ToPin(info[0], Number(info[1]));
-		return Deleted(info.Env(), lispctl_pin_delete(&control_, &pin), "pin");
+		return WasThere(info.Env(), lispctl_pin_delete(&control_, &pin), "pin");
 	}
 
 	Napi::Value ListPins(const Napi::CallbackInfo &info)
 	{
-		Napi::Env env = info.Env();
-		List<struct lisp_ioc_pin> list;
-		Check(env, lispctl_pins(&control_, &list.entries, &list.count), "pins");
-		Napi::Array array = Napi::Array::New(env, list.count);
-		for (size_t i = 0; i < list.count; i++) {
-			const struct lisp_ioc_pin &pin = list.entries[i];
-			array.Set(static_cast<uint32_t>(i),
-			    PinObject(env, pin.lp_flow, pin.lp_iid, pin.lp_path, pin.lp_flags & LISP_PIN_GLEANED));
-		}
-		return array;
+		Allocated<struct lisp_ioc_pin> list;
+		Check(info.Env(), lispctl_pins(&control_, &list.entries, &list.count), "pins");
+		return WriteList(info.Env(), list.entries, list.count, PinObject);
 	}
 
 	void FlushPins(const Napi::CallbackInfo &info)
@@ -356,27 +291,9 @@ private:
 
 	Napi::Value Paths(const Napi::CallbackInfo &info)
 	{
-		Napi::Env env = info.Env();
-		List<struct lisp_ioc_path_info> list;
-		Check(env, lispctl_paths(&control_, &list.entries, &list.count), "paths");
-		Napi::Array array = Napi::Array::New(env, list.count);
-		for (size_t i = 0; i < list.count; i++) {
-			const struct lisp_ioc_path_info &path = list.entries[i];
-			Napi::Object object = PathObject(env, path.pi_path);
-			auto set = [&](const char *name, uint64_t value) {
-				object.Set(name, Napi::Number::New(env, static_cast<double>(value)));
-			};
-			object.Set("up", Napi::Boolean::New(env, path.pi_up != 0));
-			set("mtu", path.pi_mtu);
-			set("packetsSent", path.pi_packets_sent);
-			set("bytesSent", path.pi_octets_sent);
-			set("packetsReceived", path.pi_packets_received);
-			set("bytesReceived", path.pi_octets_received);
-			if (path.pi_last_received_ms != 0)
-				set("lastReceivedMs", path.pi_last_received_ms);
-			array.Set(static_cast<uint32_t>(i), object);
-		}
-		return array;
+		Allocated<struct lisp_ioc_path_info> list;
+		Check(info.Env(), lispctl_paths(&control_, &list.entries, &list.count), "paths");
+		return WriteList(info.Env(), list.entries, list.count, PathInfoObject);
 	}
 
 	Napi::Value Stats(const Napi::CallbackInfo &info)
