@@ -37,6 +37,7 @@
 #include "mptcp_map.h"
 #include "mptcp_option.h"
 #include "mptcp_key.h"
+#include "mptcp_user.h"
 
 MALLOC_DECLARE(M_MPTCP);
 
@@ -96,7 +97,8 @@ struct mptcp_conn {
 	X(mapping_refused,	"Connections dropped: a mapping this stage cannot follow")	\
 	X(mapping_shortage,	"Segments put off or dropped: no memory for a mapping")		\
 	X(sack_left_out,	"Segments in which SACK blocks gave way to MPTCP")		\
-	X(ack_not_duplicate,	"DATA_ACKs kept from counting as duplicate ACKs")
+	X(ack_not_duplicate,	"DATA_ACKs kept from counting as duplicate ACKs")		\
+	X(event_lost,		"Events dropped: nobody read those before them in time")
 
 enum mptcp_count {
 	MPTCP_CNT_none,
@@ -108,10 +110,6 @@ enum mptcp_count {
 
 VNET_DECLARE(counter_u64_t, mptcp_counters[MPTCP_CNT_COUNT]);
 #define	V_mptcp_counters	VNET(mptcp_counters)
-VNET_DECLARE(int, mptcp_enabled);
-#define	V_mptcp_enabled		VNET(mptcp_enabled)
-VNET_DECLARE(int, mptcp_syn_retries);
-#define	V_mptcp_syn_retries	VNET(mptcp_syn_retries)
 
 static inline void
 mptcp_count(enum mptcp_count which)
