@@ -35,10 +35,11 @@
           ],
         }],
         ['OS=="freebsd"', {
-          'include_dirs': ['../../kmod/lisp', '../../kmod/tproxy', 'freebsd'],
+          'include_dirs': ['../../kmod/lisp', '../../kmod/mptcp', '../../kmod/tproxy', 'freebsd'],
           'sources': [
             'freebsd/descriptors.c', 'freebsd/poller.c', 'freebsd/control.c',
             'freebsd/connector.c', 'freebsd/connector_binding.cc',
+            'freebsd/mptcpctl.c', 'freebsd/mptcpctl_binding.cc',
             'freebsd/anchor.c', 'freebsd/divert.c', 'freebsd/tproxyctl.c', 'freebsd/interception_binding.cc',
             'freebsd/lispctl.c', 'freebsd/lisp_binding.cc',
           ],

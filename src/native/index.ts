@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import type { NativePlanePart } from './common/plane.types.js';
 import type { NativeConnector, NativeInterception } from './freebsd/interception.types.js';
 import type { NativeLispPart } from './freebsd/lisp.types.js';
+import type { NativeMptcpPart } from './freebsd/mptcp.types.js';
 import type { NativeBpf } from './linux/bpf/bpf.types.js';
 import type { NativeDescriptors, NativeListener, NativeMptcp, NativeRelay } from './linux/sockets.types.js';
 
@@ -20,6 +21,8 @@ export interface Native {
   // FreeBSD: divert(4) and tproxy(4), TCP towards servers
   interception?: NativeInterception;
   connector?: NativeConnector;
+  // FreeBSD: mptcp(4)
+  mptcpControl?: NativeMptcpPart;
   // Sockets and threads, on every system
   descriptors?: NativeDescriptors;
   listener?: NativeListener;

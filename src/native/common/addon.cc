@@ -19,6 +19,7 @@ static Napi::Object InitAddon(Napi::Env env, Napi::Object exports)
 #ifdef __FreeBSD__
 	amptcp::InitLisp(env, exports);
 	amptcp::InitConnector(env, exports);
+	amptcp::InitMptcpControl(env, exports);
 	amptcp::InitInterception(env, exports);
 #endif
 #ifdef __linux__

@@ -14,6 +14,7 @@ void InitRelay(Napi::Env env, Napi::Object exports);
 void InitMptcp(Napi::Env env, Napi::Object exports);
 #else
 void InitConnector(Napi::Env env, Napi::Object exports);
+void InitMptcpControl(Napi::Env env, Napi::Object exports);
 void InitInterception(Napi::Env env, Napi::Object exports);
 #endif
 

@@ -16,7 +16,7 @@ cd "$here/.."
 defines="-DNAPI_VERSION=8 -DNODE_ADDON_API_DISABLE_DEPRECATED"
 warn="-Wall -Wextra -Wno-unused-parameter -Werror"
 common="-fPIC -fvisibility=hidden -O2 $defines $warn"
-includes="-I../../kmod/core -I../../kmod/lisp -I../../kmod/tproxy -Icommon -Ifreebsd"
+includes="-I../../kmod/core -I../../kmod/lisp -I../../kmod/mptcp -I../../kmod/tproxy -Icommon -Ifreebsd"
 # The root may have blanks in its path: given as arguments, one each.
 set -- -I"$root/node_modules/node-addon-api" -I"$root/node_modules/node-api-headers/include" \
     -isystem "${NODE_INCLUDE:-/usr/local/include/node}"

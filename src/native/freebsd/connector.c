@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mptcpctl.h"
 #include "subflow.h"
 
 #define	AT_ONCE		64
@@ -156,7 +157,7 @@ am_connect_prepare(const struct am_socket_options *o, struct sockaddr_storage *l
 	socklen_t length;
 	int error, fd, on = 1;
 
-	fd = socket(o->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	fd = socket(o->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, o->mptcp ? IPPROTO_MPTCP : IPPROTO_TCP);
 	if (fd == -1)
 		return (-errno);
 	/* Many connections share a local port towards different servers, TIME_WAIT included. */
@@ -231,13 +232,41 @@ am_connect_cancel(struct am_connector *c, int fd)
 	return (found ? 1 : 0);
 }
 
+static int
+mptcp_subflows(const struct mptcp_info *info, struct am_subflow *subflows, int capacity)
+{
+	int count = 0;
+
+	for (uint32_t i = 0; i < info->subflows && i < MPTCP_ABI_SUBFLOWS && count < capacity; i++) {
+		const struct mptcp_subflow_info *from = &info->subflow[i];
+		struct am_subflow *to = &subflows[count++];
+
+		memset(to, 0, sizeof(*to));
+		to->id = from->id;
+		(void)mptcpctl_to_sockaddr(&from->local, &to->local);
+		(void)mptcpctl_to_sockaddr(&from->remote, &to->remote);
+		to->bytes_sent = from->octets_sent;
+		to->bytes_received = from->octets_received;
+		to->retransmits = from->retransmits;
+		to->rtt_us = from->srtt_us;
+		to->congestion_window = from->mss == 0 ? 0 : from->cwnd / from->mss;
+		to->state = from->tcp_state;
+	}
+	return (count);
+}
+
 int
 am_subflows(int fd, struct am_subflow *subflows, int capacity, uint32_t *token)
 {
+	struct mptcp_info mptcp;
 	struct tcp_info tcp;
 	socklen_t length;
 
 	*token = 0;
+	if (mptcpctl_socket(fd, &mptcp) == 0 && mptcp.subflows > 0) {
+		*token = mptcp.local_token;
+		return (mptcp_subflows(&mptcp, subflows, capacity));
+	}
 	if (capacity < 1)
 		return (0);
 	memset(&tcp, 0, sizeof(tcp));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Sockets towards servers, plain TCP: made and bound in one step, connected in another, so that the flow can be pinned to its
+ * Sockets towards servers, TCP or MPTCP: made and bound in one step, connected in another, so that the flow can be pinned to its
  * path before its SYN leaves. Completion and time-outs come from one thread. Functions return >= 0 or -errno.
  */
 #ifndef AMPTCP_CONNECTOR_H
@@ -22,6 +22,8 @@ struct am_socket_options {
 	int	family;
 	/* The local address is not this host's own; needs privilege. */
 	int	transparent;
+	/* MPTCP, by mptcp(4). */
+	int	mptcp;
 	/* Routing table (FIB) its packets are sent by; 0: the ordinary one. */
 	int	fib;
 	/* "": the system's default. Unknown ones are ignored. */

@@ -39,6 +39,7 @@ Napi::Value Prepare(const Napi::CallbackInfo &info)
 	struct am_socket_options options = {};
 	struct sockaddr_storage bound;
 	ReadSocketOptions(from, &options);
+	options.mptcp = from.Get("mptcp").ToBoolean();
 	if (from.Get("fib").IsNumber())
 		options.fib = from.Get("fib").As<Napi::Number>().Int32Value();
 	int fd = am_connect_prepare(&options, &bound);

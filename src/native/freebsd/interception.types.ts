@@ -74,6 +74,8 @@ export interface TcpPreparation {
   transparent: boolean;
   localAddress?: string;
   localPort?: number;
+  /** By mptcp(4). */
+  mptcp?: boolean;
   /** Routing table. */
   fib?: number;
   congestionControl?: string;
