@@ -27,6 +27,9 @@ export type FreeBsdCall =
   | { call: 'set-hold-time'; ms: number }
   | { call: 'set-switch'; name: string; value: number };
 
+/** What the daemon may have opened for it. */
+const DEVICES: readonly DeviceName[] = ['divert', 'tproxy', 'lisp', 'mptcp', 'pf'];
+
 type Fields = Record<string, unknown>;
 const bad = (what: string): PlatformError =>
   new PlatformError(`${what} is missing or of the wrong type`, 'EINVAL');
@@ -78,8 +81,9 @@ export function parseFreeBsdCall(value: unknown): FreeBsdCall {
   switch (call) {
     case 'open': {
       const what = text(from, 'what');
-      if (what !== 'divert' && what !== 'tproxy' && what !== 'lisp' && what !== 'pf') throw bad('what');
-      return { call, what };
+      const known = DEVICES.find((name) => name === what);
+      if (known === undefined) throw bad('what');
+      return { call, what: known };
     }
     case 'create':
     case 'destroy':

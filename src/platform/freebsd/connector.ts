@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 /**
- * MptcpConnector by plain TCP: one subflow, over the path the gateway puts first. mptcp(4) will add the others.
+ * MptcpConnector on mptcp(4), with this process as path manager; by plain TCP, one subflow over the path the gateway puts first,
+ * where the module is not there or not wanted.
  *
  *   prepare (socket, options, bind) -> beforeSyn (the caller pins the 5-tuple) -> connect -> up
+ *                                                             multipath.ts: further subflows, events
  */
 import type { NativeConnector } from '../../native/freebsd/interception.types.js';
+import type { NativeMptcpPart } from '../../native/freebsd/mptcp.types.js';
 import type { NativeDescriptors } from '../../native/linux/sockets.types.js';
 import { LocalEndpoints } from '../../mptcp/ports.js';
 import {
+  type Clock,
   type ConnectOptions,
   type Endpoint,
   type Flow,
@@ -20,6 +24,7 @@ import {
   type SubflowInfo,
 } from '../platform.js';
 import { LISP_FIB, localAddresses } from './host.js';
+import { Multipath } from './multipath.js';
 
 /** Local endpoints tried before EADDRINUSE is given up to. */
 const ATTEMPTS = 64;
@@ -31,22 +36,30 @@ const show = ({ address, port }: Endpoint): string =>
 export interface ConnectorOptions {
   native: NativeConnector;
   descriptors: NativeDescriptors;
+  /** mptcp(4), and how its device is opened. */
+  mptcp?: { native: NativeMptcpPart; clock: Clock; open(): Promise<number> };
+  warn?(message: string): void;
   random?: () => number;
 }
 
 export class FreeBsdConnector implements MptcpConnector {
-  readonly multipath = false;
   readonly #endpoints: LocalEndpoints;
   readonly #turns = new Map<string, number>();
   readonly #connecting = new Map<number, (error: string | undefined) => void>();
+  #multipath: Multipath | undefined;
   #started = false;
 
   constructor(private readonly options: ConnectorOptions) {
     this.#endpoints = new LocalEndpoints(options.random);
   }
 
+  get multipath(): boolean {
+    return this.#multipath !== undefined;
+  }
+
   async start(): Promise<void> {
     if (this.#started) return;
+    this.#multipath = await this.#openMultipath();
     this.options.native.start((batch) => {
       for (const { descriptor, error } of batch) {
         const settle = this.#connecting.get(descriptor);
@@ -57,8 +70,32 @@ export class FreeBsdConnector implements MptcpConnector {
     this.#started = true;
   }
 
+  /** undefined: without the module everything goes by plain TCP. */
+  async #openMultipath(): Promise<Multipath | undefined> {
+    const { mptcp, descriptors, warn } = this.options;
+    if (!mptcp) return undefined;
+    try {
+      const nextPort = (address: string): number => this.#endpoints.nextPort(address);
+      const multipath = new Multipath(
+        { native: mptcp.native, descriptors, clock: mptcp.clock, nextPort },
+        await mptcp.open(),
+      );
+      if (multipath.control.state().enabled) return multipath;
+      multipath.close();
+      warn?.('net.inet.mptcp.enabled is 0: connections are plain TCP, over the best path only');
+    } catch (error) {
+      warn?.(`connections are plain TCP, over the best path only: ${(error as Error).message}`);
+    }
+    return undefined;
+  }
+
   async connect(options: ConnectOptions): Promise<MptcpConnection> {
     if (!this.#started) throw new PlatformError('the connector has not been started', 'EINVAL');
+    const multipath = options.multipath ? this.#multipath : undefined;
+    return multipath ? multipath.during(() => this.#connect(options, multipath)) : this.#connect(options);
+  }
+
+  async #connect(options: ConnectOptions, multipath?: Multipath): Promise<MptcpConnection> {
     if (!('prefix' in options.source))
       throw new PlatformError(
         'intercept.source = "client" does not work on FreeBSD yet: the server\'s answers would not come here',
@@ -72,6 +109,7 @@ export class FreeBsdConnector implements MptcpConnector {
         const prepared = native.prepare({
           address: options.remote.address,
           transparent: false,
+          ...(multipath ? { mptcp: true } : {}),
           localAddress,
           localPort: this.#endpoints.nextPort(localAddress),
           ...(options.viaLisp ? { fib: LISP_FIB } : {}),
@@ -97,7 +135,10 @@ export class FreeBsdConnector implements MptcpConnector {
         const error = await outcome;
         if (error !== undefined)
           throw new PlatformError(`connect to ${show(options.remote)}: ${error}`, error);
-        return new FreeBsdConnection(descriptor, flow, native, descriptors);
+        return (
+          multipath?.connection(descriptor, flow) ??
+          new FreeBsdConnection(descriptor, flow, native, descriptors)
+        );
       } catch (error) {
         if (descriptor !== undefined) descriptors.close(descriptor);
         // Taken, or the 4-tuple is still in TIME_WAIT: another port will do.
@@ -125,6 +166,8 @@ export class FreeBsdConnector implements MptcpConnector {
   async stop(): Promise<void> {
     if (!this.#started) return;
     this.#started = false;
+    this.#multipath?.close();
+    this.#multipath = undefined;
     this.options.native.stop();
     // Connects under way were reported as cancelled; the reports arrive with the next turn.
     await new Promise((resolve) => setImmediate(resolve));

@@ -42,6 +42,12 @@ const MODULES = [
   { name: 'ipdivert', file: 'ipdivert.ko', what: 'interception of IPv4', built: 'the base system' },
   { name: 'tproxy', file: 'tproxy.ko', what: 'transparent accept', built: 'the amptcp-kmod package' },
   { name: 'lisp', file: 'lisp.ko', what: 'the LISP data plane', built: 'the amptcp-kmod package' },
+  {
+    name: 'mptcp',
+    file: 'mptcp.ko',
+    what: 'more than one path for a connection',
+    built: 'the amptcp-kmod package',
+  },
 ] as const;
 
 export async function doctor(view: DoctorView = hostView): Promise<Finding[]> {

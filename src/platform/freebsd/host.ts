@@ -33,7 +33,7 @@ export const LISP_FIB = 1;
 /** Addresses of a prefix the gateway makes its own; each has 55,000 ports. */
 export const MAX_LOCAL_ADDRESSES = 16;
 
-export type DeviceName = 'divert' | 'tproxy' | 'lisp' | 'pf';
+export type DeviceName = 'divert' | 'tproxy' | 'lisp' | 'mptcp' | 'pf';
 /** Switches of lisp(4) the daemon may set. */
 const SWITCHES = ['underlay_mtu', 'source_check', 'glean'];
 
@@ -99,6 +99,7 @@ export class LocalFreeBsdHost implements FreeBsdHost {
       case 'pf':
       case 'tproxy':
       case 'lisp':
+      case 'mptcp':
         await loadModule(this.run, what);
         return this.openers.device(`/dev/${what}`);
     }

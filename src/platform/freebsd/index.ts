@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 /**
- * The FreeBSD platform: pf divert-to and tproxy(4) in, TCP out, a relay of native threads between them, the LISP data plane in
+ * The FreeBSD platform: pf divert-to and tproxy(4) in, mptcp(4) or TCP out, a relay of native threads between them, the LISP data plane in
  * lisp(4). Nothing is opened before a part is started.
  */
 import type { Native } from '../../native/index.js';
@@ -70,7 +70,14 @@ export function createFreeBsdPlatform(options: FreeBsdPlatformOptions, parts: Fr
       descriptors,
       ...(warn && { warn }),
     }),
-    connector: new FreeBsdConnector({ native: need(native, 'connector'), descriptors }),
+    connector: new FreeBsdConnector({
+      native: need(native, 'connector'),
+      descriptors,
+      ...(native.mptcpControl && {
+        mptcp: { native: native.mptcpControl, clock, open: () => host.open('mptcp') },
+      }),
+      ...(warn && { warn }),
+    }),
     plane: new FreeBsdLispDataPlane(
       host,
       () => need(native, 'lisp'),

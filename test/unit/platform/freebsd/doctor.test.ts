@@ -54,6 +54,7 @@ test('each thing that is missing comes with what to type', async () => {
       'ipdivert(4)',
       'tproxy(4)',
       'lisp(4)',
+      'mptcp(4)',
       'pf',
       'pf anchor',
       'IPv4 forwarding',
