@@ -9,6 +9,7 @@
  */
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -106,7 +107,7 @@ const parts: Record<string, (filter: string) => Promise<void>> = {
     ]);
   },
   unit: (filter) => nodeTests(testFiles(join(root, 'dist/test/unit'), filter), 2, 120_000),
-  core: () => program('core', 'make', ['-s', '-C', 'test/core', 'check']),
+  core: () => program('core', 'make', ['-s', `-j${availableParallelism()}`, '-C', 'test/core', 'check']),
   // One file at a time: each has a network of its own, but they share the processor with what they measure.
   lab: (filter) => nodeTests(testFiles(join(root, 'dist/test/lab'), filter), 1, 400_000),
 };
