@@ -15,6 +15,11 @@ import type {
 } from '../../src/native/freebsd/interception.types.js';
 import type { NativeLispControl, NativeLispPart } from '../../src/native/freebsd/lisp.types.js';
 import type {
+  NativeMptcpControl,
+  NativeMptcpEvent,
+  NativeMptcpPart,
+} from '../../src/native/freebsd/mptcp.types.js';
+import type {
   AcceptedSocket,
   NativeDescriptors,
   NativeListener,
@@ -232,8 +237,16 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
       onConnected = callback;
       link.call('connector.start');
     },
-    prepare: ({ address, localAddress, localPort, fib, congestionControl }) =>
-      link.call('connector.prepare', address, localAddress, localPort, fib ?? 0, congestionControl) as {
+    prepare: ({ address, localAddress, localPort, fib, congestionControl, mptcp }) =>
+      link.call(
+        'connector.prepare',
+        address,
+        localAddress,
+        localPort,
+        fib ?? 0,
+        congestionControl,
+        mptcp,
+      ) as {
         descriptor: number;
         localAddress: string;
         localPort: number;
@@ -314,6 +327,38 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
   }
   const lisp: NativeLispPart = { Control };
 
+  let mptcpEvents: NativeMptcpEvent[] = [];
+  let wakeMptcp = (): void => undefined;
+  link.on<{ mptcp: NativeMptcpEvent }>('mptcp', ({ mptcp }) => {
+    mptcpEvents.push(mptcp);
+    wakeMptcp();
+  });
+  class MptcpControl implements NativeMptcpControl {
+    constructor(descriptor: number, wake: () => void) {
+      wakeMptcp = wake;
+      link.call('mptcp.watch', descriptor);
+    }
+    state = (): ReturnType<NativeMptcpControl['state']> =>
+      link.call('mptcp.state') as ReturnType<NativeMptcpControl['state']>;
+    connection = (token: number): ReturnType<NativeMptcpControl['connection']> =>
+      link.call('mptcp.connection', token) as ReturnType<NativeMptcpControl['connection']>;
+    addSubflow = (token: number, local: Endpoint, remote: Endpoint, backup: boolean): number =>
+      link.call('mptcp.addSubflow', token, ...ends(local), ...ends(remote), backup) as number;
+    removeSubflow = (token: number, id: number): boolean =>
+      link.call('mptcp.removeSubflow', token, id) as boolean;
+    setBackup = (token: number, id: number, backup: boolean): boolean =>
+      link.call('mptcp.setBackup', token, id, backup) as boolean;
+    events = (): NativeMptcpEvent[] => mptcpEvents.splice(0);
+    close(): void {
+      link.call('mptcp.close');
+      mptcpEvents = [];
+    }
+  }
+  const mptcpControl: NativeMptcpPart = {
+    Control: MptcpControl,
+    socket: (descriptor) => link.call('mptcp.socket', descriptor) as ReturnType<NativeMptcpPart['socket']>,
+  };
+
   const run: Run = async (command, args, input) => {
     const { status, output } = link.call('run', input ?? '', command, ...args) as {
       status: number;
@@ -323,5 +368,5 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
       throw new PlatformError(`${command} ${args.join(' ')}: ${output.trim() || `exit ${status}`}`, 'EIO');
     return output;
   };
-  return { native: { interception, listener, connector, relay, descriptors, lisp }, run };
+  return { native: { interception, listener, connector, relay, descriptors, lisp, mptcpControl }, run };
 }

@@ -339,9 +339,10 @@ export async function prepare(
   await buildProgram(
     [
       join(programs, 'agent.c'),
-      ...['anchor', 'connector', 'control', 'descriptors', 'divert', 'lispctl', 'poller', 'tproxyctl'].map(
-        (name) => join(library, `${name}.c`),
-      ),
+      ...[
+        ...['anchor', 'connector', 'control', 'descriptors', 'divert', 'lispctl', 'mptcpctl', 'poller'],
+        'tproxyctl',
+      ].map((name) => join(library, `${name}.c`)),
       ...['descriptors', 'errno_name', 'listener', 'relay'].map((name) => join(common, `${name}.c`)),
     ],
     [...includes, common],

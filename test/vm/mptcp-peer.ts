@@ -9,10 +9,11 @@
  *   reset                   closes the oldest connection with MP_FASTCLOSE
  *   sockets                 connections open now
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { nativePart } from '../../src/native/index.js';
+import { mptcpCounters } from './linux-counters.js';
 
 export interface MptcpSite {
   addresses: string[];
@@ -35,25 +36,11 @@ for (const address of site.addresses) {
   }
 }
 
-/** /proc/net/netstat: a line of names and one of values for each table. */
-function counters(): string {
-  const [names = '', values = ''] = readFileSync('/proc/net/netstat', 'utf8')
-    .split('\n')
-    .filter((line) => line.startsWith('MPTcpExt:'));
-  const numbers = values.split(' ');
-  return names
-    .split(' ')
-    .map((name, i) => `${name}=${numbers[i] ?? ''}`)
-    .slice(1)
-    .filter((pair) => !pair.endsWith('=0'))
-    .join(' ');
-}
-
 function answer(line: string): string {
   const [verb, ...words] = line.split(' ');
   switch (verb) {
     case 'counters':
-      return counters() || 'none';
+      return mptcpCounters() || 'none';
     case 'sysctl':
       writeFileSync(`/proc/sys/net/mptcp/${words[0] ?? ''}`, words[1] ?? '');
       return 'done';

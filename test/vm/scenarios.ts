@@ -3,6 +3,7 @@
 /** What is run, one boot each: guest/<name>.sh, on which kernel and with what from the host. */
 import type { Tools, VmEnvironment } from './environment.js';
 import type { Stage } from './image.js';
+import { chainHost } from './chain.js';
 import { gatewayHost } from './gateway.js';
 import { interopHost } from './interop.js';
 import { mptcpHost } from './mptcp.js';
@@ -130,5 +131,14 @@ export const scenarios: Scenario[] = [
     debug: true,
     timeoutMs: 1_800_000,
     host: mptcpHost,
+  },
+  {
+    name: 'chain',
+    title:
+      'the whole chain: client, pf, tproxy, mptcp with two subflows, lisp with two RLOCs, shaped paths, a Linux server',
+    debug: true,
+    timeoutMs: 1_800_000,
+    kenv: { 'net.inet.ip.fw.default_to_accept': '1' },
+    host: chainHost,
   },
 ];

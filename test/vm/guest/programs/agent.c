@@ -38,6 +38,7 @@
 #include "errno_name.h"
 #include "lispctl.h"
 #include "listener.h"
+#include "mptcpctl.h"
 #include "relay.h"
 #include "tproxyctl.h"
 
@@ -49,6 +50,7 @@ static int link_fd = -1;
 static int divert_fd = -1;
 static struct tproxyctl tproxy = { -1 };
 static struct lispctl lisp = { -1 };
+static struct mptcpctl mptcp = { -1 };
 static struct am_listeners *listeners;
 static struct am_relay *relay;
 static struct am_connector *connector;
@@ -277,6 +279,44 @@ on_lisp(void)
 		put(&t, "{\"event\":\"plane\",\"plane\":{\"type\":\"miss\",\"iid\":%u,\"eid\":\"%s\",\"reason\":\"%s\"}}",
 		    events[i].ev_iid, lispctl_format(&events[i].ev.miss.eid, false, room, sizeof(room)),
 		    events[i].ev.miss.reason == LISP_MISS_ENCAPSULATE ? "encapsulate" : "source-check");
+		send_line(&t);
+	}
+}
+
+static void
+put_mptcp(struct text *t, const char *name, const struct mptcp_ioc_addr *address)
+{
+	struct sockaddr_storage storage;
+
+	if (mptcpctl_to_sockaddr(address, &storage) != 0)
+		put_endpoint(t, name, &storage);
+	else
+		put(t, "\"%s\":{\"address\":\"\",\"port\":0}", name);
+}
+
+static void
+on_mptcp(void)
+{
+	static const char *const types[] = { "unknown", "created", "established", "fallback", "closed", "announced", "removed",
+		"subflow-up", "subflow-down", "subflow-priority" };
+	struct mptcp_event events[32];
+	size_t count = 0;
+
+	if (mptcpctl_events(&mptcp, events, nitems(events), &count) != 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		const struct mptcp_event *event = &events[i];
+		struct text t = { 0 };
+
+		put(&t, "{\"event\":\"mptcp\",\"mptcp\":{\"type\":\"%s\",\"token\":%u,\"id\":%u,\"addressId\":%u,\"backup\":%s,\"lost\":%u,",
+		    types[event->ev_type < nitems(types) ? event->ev_type : 0], event->ev_token, event->ev_id, event->ev_address_id,
+		    (event->ev_flags & MPTCP_FLAG_PEER_BACKUP) != 0 ? "true" : "false", event->ev_lost);
+		put_mptcp(&t, "local", &event->ev_local);
+		put(&t, ",");
+		put_mptcp(&t, "remote", &event->ev_remote);
+		if (event->ev_error != 0)
+			put(&t, ",\"error\":\"%s\"", am_errno_name(event->ev_error));
+		put(&t, "}}");
 		send_line(&t);
 	}
 }
@@ -579,7 +619,7 @@ call_connector(struct text *out, const char *what)
 		    room, port, subflow.retransmits, subflow.rtt_us / 1000.0, subflow.congestion_window);
 		return (0);
 	}
-	/* prepare: remote address, local address, local port, FIB, congestion control */
+	/* prepare: remote address, local address, local port, FIB, congestion control, whether MPTCP */
 	memset(&options, 0, sizeof(options));
 	if (am_address_parse(arg(0), 1, &address) < 0)
 		return (EINVAL);
@@ -591,6 +631,7 @@ call_connector(struct text *out, const char *what)
 		options.local_length = (socklen_t)length;
 	}
 	options.fib = (int)number(3);
+	options.mptcp = number(5) != 0;
 	strlcpy(options.congestion_control, arg(4), sizeof(options.congestion_control));
 	length = am_connect_prepare(&options, &address);
 	if (length < 0)
@@ -598,6 +639,97 @@ call_connector(struct text *out, const char *what)
 	am_address_format(&address, room, &port);
 	put(out, "{\"descriptor\":%d,\"localAddress\":\"%s\",\"localPort\":%u}", length, room, port);
 	return (0);
+}
+
+/* ---------------------------------------------------------------- mptcp(4) */
+
+static void
+put_connection(struct text *out, const struct mptcp_info *info)
+{
+	static const char *const states[] = { "initial", "established", "fallback", "closed" };
+	static const char *const subflow_states[] = { "joining", "established", "closed" };
+	char room[INET6_ADDRSTRLEN];
+	struct sockaddr_storage storage;
+	uint16_t port;
+
+	put(out, "{\"state\":\"%s\",\"token\":%u,\"subflows\":[", states[MIN(info->state, 3)], info->local_token);
+	for (uint32_t i = 0; i < MIN(info->subflows, MPTCP_ABI_SUBFLOWS); i++) {
+		const struct mptcp_subflow_info *subflow = &info->subflow[i];
+
+		mptcpctl_to_sockaddr(&subflow->local, &storage);
+		am_address_format(&storage, room, &port);
+		put(out, "%s{\"id\":%u,\"state\":\"%s\",\"localAddress\":\"%s\",\"localPort\":%u", i == 0 ? "" : ",", subflow->id,
+		    subflow_states[MIN(subflow->state, 2)], room, port);
+		mptcpctl_to_sockaddr(&subflow->remote, &storage);
+		am_address_format(&storage, room, &port);
+		put(out, ",\"remoteAddress\":\"%s\",\"remotePort\":%u,\"backup\":%s,\"bytesSent\":%ju,\"bytesReceived\":%ju,"
+		    "\"retransmits\":%u,\"rttMs\":%.3f,\"congestionWindow\":%u}", room, port,
+		    (subflow->flags & MPTCP_FLAG_BACKUP) != 0 ? "true" : "false", (uintmax_t)subflow->octets_sent,
+		    (uintmax_t)subflow->octets_received, subflow->retransmits, subflow->srtt_us / 1000.0,
+		    subflow->mss == 0 ? 0 : subflow->cwnd / subflow->mss);
+	}
+	put(out, "]}");
+}
+
+static int
+call_mptcp(struct text *out, const char *what)
+{
+	struct mptcp_ioc_subflow subflow;
+	struct mptcp_ioc_state state;
+	struct mptcp_info info;
+	uint32_t token = (uint32_t)number(0);
+	int error;
+
+	if (strcmp(what, "watch") == 0) {
+		error = mptcpctl_adopt(&mptcp, (int)number(0));
+		if (error == 0)
+			fcntl(mptcp.fd, F_SETFL, O_NONBLOCK);
+		return (error);
+	}
+	if (strcmp(what, "close") == 0) {
+		mptcpctl_close(&mptcp);
+		return (0);
+	}
+	if (strcmp(what, "state") == 0) {
+		error = mptcpctl_state(&mptcp, &state);
+		if (error == 0)
+			put(out, "{\"enabled\":%s,\"connections\":%u,\"sockets\":%u}", state.st_enabled != 0 ? "true" : "false",
+			    state.st_connections, state.st_sockets);
+		return (error);
+	}
+	if (strcmp(what, "connection") == 0) {
+		error = mptcpctl_info(&mptcp, token, &info);
+		if (error == 0)
+			put_connection(out, &info);
+		return (error == ENOENT ? 0 : error);
+	}
+	if (strcmp(what, "socket") == 0) {
+		if (mptcpctl_socket((int)number(0), &info) == 0)
+			put_connection(out, &info);
+		return (0);
+	}
+	if (strcmp(what, "addSubflow") == 0) {
+		memset(&subflow, 0, sizeof(subflow));
+		subflow.ms_token = token;
+		subflow.ms_fib = MPTCP_FIB_SAME;
+		subflow.ms_flags = number(5) != 0 ? MPTCP_FLAG_BACKUP : 0;
+		error = mptcpctl_parse(arg(1), (uint16_t)number(2), &subflow.ms_local);
+		if (error == 0)
+			error = mptcpctl_parse(arg(3), (uint16_t)number(4), &subflow.ms_remote);
+		if (error == 0)
+			error = mptcpctl_subflow_add(&mptcp, &subflow);
+		if (error == 0)
+			put(out, "%u", subflow.ms_id);
+		return (error);
+	}
+	if (strcmp(what, "removeSubflow") == 0)
+		error = mptcpctl_subflow_remove(&mptcp, token, (uint32_t)number(1), false);
+	else if (strcmp(what, "setBackup") == 0)
+		error = mptcpctl_subflow_priority(&mptcp, token, (uint32_t)number(1), number(2) != 0);
+	else
+		return (ENOSYS);
+	put(out, error == 0 ? "true" : "false");
+	return (error == ENOENT ? 0 : error);
 }
 
 /* ---------------------------------------------------------------- lisp(4) */
@@ -783,7 +915,8 @@ dispatch(struct text *out, const char *name)
 		const char *part;
 		int (*call)(struct text *, const char *);
 	} parts[] = { { "divert.", call_divert }, { "tproxy.", call_tproxy }, { "descriptors.", call_descriptor },
-	    { "listener.", call_listener }, { "relay.", call_relay }, { "connector.", call_connector }, { "lisp.", call_lisp } };
+	    { "listener.", call_listener }, { "relay.", call_relay }, { "connector.", call_connector }, { "lisp.", call_lisp },
+	    { "mptcp.", call_mptcp } };
 
 	if (strcmp(name, "run") == 0)
 		return (call_run(out));
@@ -873,7 +1006,7 @@ main(int argc, char **argv)
 	setsockopt(link_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	for (;;) {
 		struct pollfd wait[] = { { link_fd, POLLIN, 0 }, { divert_fd, POLLIN, 0 }, { tproxy.fd, POLLIN, 0 },
-		    { lisp.fd, POLLIN, 0 } };
+		    { lisp.fd, POLLIN, 0 }, { mptcp.fd, POLLIN, 0 } };
 		char *end, *line;
 		ssize_t n;
 
@@ -885,6 +1018,8 @@ main(int argc, char **argv)
 			on_tproxy();
 		if (wait[3].revents != 0)
 			on_lisp();
+		if (wait[4].revents != 0)
+			on_mptcp();
 		if (wait[0].revents == 0)
 			continue;
 		n = read(link_fd, buffer + filled, sizeof(buffer) - filled - 1);
