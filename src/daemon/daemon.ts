@@ -152,6 +152,11 @@ export class Daemon {
         gateway,
       })),
       localPrefixes: config.roles.includes('access') ? config.intercept.nat : [],
+      // Their packets come back by LISP, so they are EIDs of this site.
+      clientPrefixes:
+        proxies(config) && config.intercept.source === 'client'
+          ? config.lisp.database.filter(({ iid }) => iid === config.lisp.iid).map(({ eid }) => eid)
+          : [],
     };
   }
 }

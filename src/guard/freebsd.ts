@@ -21,6 +21,8 @@ export type FreeBsdCall =
   | { call: 'destroy'; device: string }
   | { call: 'set-rloc-routes'; rlocs: AnchorSettings['rlocs'] }
   | { call: 'set-local-prefixes'; prefixes: string[] }
+  | { call: 'set-client-prefixes'; prefixes: string[] }
+  | { call: 'open-transparent'; family: 4 | 6; count: number }
   | { call: 'set-interception'; interception?: Interception }
   | { call: 'add-bypass'; prefix: string }
   | { call: 'remove-bypass'; prefix: string }
@@ -113,7 +115,13 @@ export function parseFreeBsdCall(value: unknown): FreeBsdCall {
         }),
       };
     case 'set-local-prefixes':
+    case 'set-client-prefixes':
       return { call, prefixes: list(from, 'prefixes', prefix) };
+    case 'open-transparent': {
+      const family = number(from, 'family');
+      if (family !== 4 && family !== 6) throw bad('family');
+      return { call, family, count: number(from, 'count') };
+    }
     case 'set-interception':
       return from['interception'] === undefined
         ? { call }
@@ -130,19 +138,21 @@ export function parseFreeBsdCall(value: unknown): FreeBsdCall {
   }
 }
 
-/** @returns the descriptor that was opened, or the name of the interface that was made. */
+/** @returns the descriptors that were opened, or the name of the interface that was made. */
 export async function actFreeBsd(
   host: FreeBsdHost,
   devices: Set<string>,
   call: FreeBsdCall,
-): Promise<{ device?: string; descriptor?: number }> {
+): Promise<{ device?: string; descriptors?: number[] }> {
   const ours = (name: string): string => {
     if (!devices.has(name)) throw new PlatformError(`${name} is no interface the daemon has made`, 'EACCES');
     return name;
   };
   switch (call.call) {
     case 'open':
-      return { descriptor: await host.open(call.what) };
+      return { descriptors: [await host.open(call.what)] };
+    case 'open-transparent':
+      return { descriptors: await host.openTransparent(call.family, call.count) };
     case 'create': {
       const made = await host.create(call.device);
       devices.add(made);
@@ -160,6 +170,9 @@ export async function actFreeBsd(
       return {};
     case 'set-local-prefixes':
       await host.setLocalPrefixes(call.prefixes);
+      return {};
+    case 'set-client-prefixes':
+      await host.setClientPrefixes(call.prefixes);
       return {};
     case 'set-interception':
       await host.setInterception(call.interception);
@@ -207,6 +220,12 @@ export class FreeBsdGuardHost implements FreeBsdHost {
   }
   async setLocalPrefixes(prefixes: string[]): Promise<void> {
     await this.ask({ call: 'set-local-prefixes', prefixes });
+  }
+  async setClientPrefixes(prefixes: string[]): Promise<void> {
+    await this.ask({ call: 'set-client-prefixes', prefixes });
+  }
+  async openTransparent(family: 4 | 6, count: number): Promise<number[]> {
+    return (await this.ask({ call: 'open-transparent', family, count })).descriptors;
   }
   async setInterception(wanted: Interception | undefined): Promise<void> {
     await this.ask({ call: 'set-interception', ...(wanted && { interception: wanted }) });

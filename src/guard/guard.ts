@@ -305,10 +305,10 @@ class Guard {
         return { result: await host.setSysctl(checkSysctl(call.name, call.value), call.value) };
       case 'freebsd': {
         if (!this.#freebsd) throw new PlatformError('this is not FreeBSD', 'ENOSYS');
-        const { device, descriptor } = await actFreeBsd(this.#freebsd, this.#devices, call.call);
+        const { device, descriptors } = await actFreeBsd(this.#freebsd, this.#devices, call.call);
         return {
           ...(device !== undefined && { result: { device } }),
-          ...(descriptor !== undefined && { descriptors: [descriptor] }),
+          ...(descriptors !== undefined && { descriptors }),
         };
       }
       case 'clean':

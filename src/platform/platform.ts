@@ -341,6 +341,8 @@ export interface HostOptions {
   rlocs: { address: string; interface?: string; gateway?: string }[];
   /** EID prefixes this host answers for itself (`intercept.nat`). */
   localPrefixes: string[];
+  /** EID prefixes of clients whose own addresses the gateway connects from (`intercept.source` = "client"). */
+  clientPrefixes?: string[];
 }
 
 /** What a measurement of a path's MTU found: octets of the outer IP packet. */

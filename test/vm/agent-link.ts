@@ -185,19 +185,34 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
       }
     },
     Tproxy: class {
-      constructor(descriptor: number, wake: () => void) {
-        wakeTproxy = wake;
+      constructor(
+        private readonly descriptor: number,
+        private readonly wake: () => void,
+      ) {
         link.call('tproxy.watch', descriptor);
       }
       register(client: Endpoint, destination: Endpoint, listener: Endpoint): void {
-        link.call('tproxy.register', ...ends(client), ...ends(destination), ...ends(listener));
+        link.call(
+          'tproxy.register',
+          this.descriptor,
+          ...ends(client),
+          ...ends(destination),
+          ...ends(listener),
+        );
       }
       unregister(client: Endpoint, destination: Endpoint): boolean {
-        return link.call('tproxy.unregister', ...ends(client), ...ends(destination)) as boolean;
+        return link.call(
+          'tproxy.unregister',
+          this.descriptor,
+          ...ends(client),
+          ...ends(destination),
+        ) as boolean;
       }
       capture(rules: CaptureRule[]): void {
+        wakeTproxy = this.wake;
         link.call(
           'tproxy.capture',
+          this.descriptor,
           ...rules.flatMap((rule) => [rule.prefix, rule.from, rule.to, rule.interface, rule.capture]),
         );
       }
@@ -205,11 +220,11 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
         return captured.splice(0);
       }
       release(id: number, action: string): boolean {
-        return link.call('tproxy.release', id, action) as boolean;
+        return link.call('tproxy.release', this.descriptor, id, action) as boolean;
       }
       close(): void {
-        link.call('tproxy.close');
-        captured = [];
+        link.call('tproxy.close', this.descriptor);
+        if (wakeTproxy === this.wake) captured = [];
       }
     },
     openDivert: (port, buffer) => link.call('openDivert', port, buffer) as number,
@@ -237,15 +252,11 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
       onConnected = callback;
       link.call('connector.start');
     },
-    prepare: ({ address, localAddress, localPort, fib, congestionControl, mptcp }) =>
+    openTransparent: (family) => link.call('connector.openTransparent', family) as number,
+    prepare: ({ address, localAddress, localPort, fib, congestionControl, mptcp, descriptor }) =>
       link.call(
         'connector.prepare',
-        address,
-        localAddress,
-        localPort,
-        fib ?? 0,
-        congestionControl,
-        mptcp,
+        ...[address, localAddress, localPort, fib ?? 0, congestionControl, mptcp, descriptor ?? 0],
       ) as {
         descriptor: number;
         localAddress: string;

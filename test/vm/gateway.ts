@@ -25,7 +25,19 @@ import type { HostSide, ScenarioContext } from './scenarios.js';
 
 const AGENT = { address: '10.0.2.15', port: 4343 };
 
-const CONFIG = (directory: string): string => `roles = ["access"]
+/** Servers see the gateway's addresses, or those of the clients. */
+const SOURCES = {
+  nat: 'nat = ["192.0.2.8/30", "2001:db8:9::8/126"]',
+  client: `source = "client"
+
+[[lisp.database]]
+eid = "198.18.1.0/24"
+
+[[lisp.database]]
+eid = "2001:db8:1::/64"`,
+};
+
+const CONFIG = (directory: string, source: keyof typeof SOURCES): string => `roles = ["access"]
 state_dir = ${JSON.stringify(join(directory, 'state'))}
 
 [api]
@@ -60,7 +72,7 @@ rlocs = [{ address = "203.0.122.1", priority = 1, weight = 1 }]
 interfaces = ["epair0b"]
 ports = ["5001-5099"]
 include = ["198.18.0.0/16", "2001:db8::/32"]
-nat = ["192.0.2.8/30", "2001:db8:9::8/126"]
+${SOURCES[source]}
 
 [mptcp]
 connect_timeout_ms = 2000
@@ -147,9 +159,9 @@ export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
   let parts: Native | undefined;
   let clock = new MortalClock();
 
-  const start = async (): Promise<string> => {
+  const start = async ([source = 'nat']: string[]): Promise<string> => {
     const file = join(directory, 'amptcpd.toml');
-    writeFileSync(file, CONFIG(directory));
+    writeFileSync(file, CONFIG(directory, source as keyof typeof SOURCES));
     const { config } = loadConfig(file);
     link = await AgentLink.open('127.0.0.1', port);
     const remote = remoteNative(link);

@@ -126,6 +126,14 @@ export const scenarios: Scenario[] = [
     host: gatewayHost,
   },
   {
+    name: 'client-source',
+    title:
+      "the daemon with source = 'client': the server sees the client's own address; refusal, kill, what is left",
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: gatewayHost,
+  },
+  {
     name: 'mptcp',
     title: 'MPTCP with one subflow to a Linux server: keys, mappings, ends, fallback, loss',
     debug: true,

@@ -150,22 +150,44 @@ am_connector_stop(struct am_connector *c)
 	free(c);
 }
 
+static int
+stream_socket(int family, int protocol)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+
+	return (fd == -1 ? -errno : fd);
+}
+
+int
+am_connect_socket(int family)
+{
+	bool six = family == AF_INET6;
+	int error, fd, on = 1;
+
+	fd = stream_socket(family, IPPROTO_TCP);
+	if (fd < 0)
+		return (fd);
+	if (setsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_BINDANY : IP_BINDANY, &on, sizeof(on)) == -1) {
+		error = errno;
+		close(fd);
+		return (-error);
+	}
+	return (fd);
+}
+
 int
 am_connect_prepare(const struct am_socket_options *o, struct sockaddr_storage *local)
 {
-	bool six = o->family == AF_INET6;
 	socklen_t length;
 	int error, fd, on = 1;
 
-	fd = socket(o->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, o->mptcp ? IPPROTO_MPTCP : IPPROTO_TCP);
-	if (fd == -1)
-		return (-errno);
+	fd = o->descriptor != 0 ? o->descriptor : o->transparent ? am_connect_socket(o->family) :
+	    stream_socket(o->family, o->mptcp ? IPPROTO_MPTCP : IPPROTO_TCP);
+	if (fd < 0)
+		return (fd);
 	/* Many connections share a local port towards different servers, TIME_WAIT included. */
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on));
-	if (o->transparent && setsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_BINDANY : IP_BINDANY, &on,
-	    sizeof(on)) == -1)
-		goto fail;
 	if (o->fib != 0 && setsockopt(fd, SOL_SOCKET, SO_SETFIB, &o->fib, sizeof(o->fib)) == -1)
 		goto fail;
 	/* Advice: a kernel that lacks it still connects. */

@@ -20,10 +20,12 @@ struct am_connector;
 
 struct am_socket_options {
 	int	family;
-	/* The local address is not this host's own; needs privilege. */
+	/* The local address is not this host's own; needs privilege, unless there is a descriptor. */
 	int	transparent;
 	/* MPTCP, by mptcp(4). */
 	int	mptcp;
+	/* Of am_connect_socket(), made by somebody who has the privilege; prepare() owns it. 0: none. */
+	int	descriptor;
 	/* Routing table (FIB) its packets are sent by; 0: the ordinary one. */
 	int	fib;
 	/* "": the system's default. Unknown ones are ignored. */
@@ -39,6 +41,8 @@ typedef void (*am_connected_fn)(void *context, int fd, int error);
 int	am_connector_start(struct am_connector **, am_connected_fn, void *context);
 /* Connects under way end with ECANCELED. */
 void	am_connector_stop(struct am_connector *);
+/* A TCP socket that can be bound to addresses that are not this host's own (IP_BINDANY). */
+int	am_connect_socket(int family);
 /* Socket with options and local address; `local` receives what it was bound to. */
 int	am_connect_prepare(const struct am_socket_options *, struct sockaddr_storage *local);
 /* Sends the SYN. The outcome comes to the function; an immediate failure is returned and not reported again. */

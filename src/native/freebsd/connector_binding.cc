@@ -42,8 +42,18 @@ Napi::Value Prepare(const Napi::CallbackInfo &info)
 	options.mptcp = from.Get("mptcp").ToBoolean();
 	if (from.Get("fib").IsNumber())
 		options.fib = from.Get("fib").As<Napi::Number>().Int32Value();
+	if (from.Get("descriptor").IsNumber())
+		options.descriptor = from.Get("descriptor").As<Napi::Number>().Int32Value();
 	int fd = am_connect_prepare(&options, &bound);
 	return PreparedSocket(info.Env(), fd, bound);
+}
+
+Napi::Value OpenTransparent(const Napi::CallbackInfo &info)
+{
+	int fd = am_connect_socket(info[0].As<Napi::Number>().Int32Value() == 6 ? AF_INET6 : AF_INET);
+	if (fd < 0)
+		throw SystemError(info.Env(), "a socket for addresses that are not this host's", -fd);
+	return Napi::Number::New(info.Env(), fd);
 }
 
 void Connect(const Napi::CallbackInfo &info)
@@ -77,6 +87,7 @@ void InitConnector(Napi::Env env, Napi::Object exports)
 {
 	Napi::Object object = Napi::Object::New(env);
 	object.Set("start", Napi::Function::New(env, Start));
+	object.Set("openTransparent", Napi::Function::New(env, OpenTransparent));
 	object.Set("prepare", Napi::Function::New(env, Prepare));
 	object.Set("connect", Napi::Function::New(env, Connect));
 	object.Set("cancel", Napi::Function::New(env, Cancel));

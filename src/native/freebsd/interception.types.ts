@@ -79,11 +79,15 @@ export interface TcpPreparation {
   /** Routing table. */
   fib?: number;
   congestionControl?: string;
+  /** Of openTransparent(); owned by prepare() from then on. Absent: a socket is made. */
+  descriptor?: number;
 }
 
 /** connector.c: connects in a thread of its own. */
 export interface NativeConnector {
   start(onConnected: (batch: { descriptor: number; error?: string }[]) => void): void;
+  /** A socket that can be bound to addresses that are not this host's; takes privilege. */
+  openTransparent(family: 4 | 6): number;
   prepare(preparation: TcpPreparation): { descriptor: number; localAddress: string; localPort: number };
   /** Sends the SYN; the outcome comes to onConnected. */
   connect(descriptor: number, address: string, port: number, timeoutMs: number): void;

@@ -7,7 +7,7 @@
  *   prepare (socket, options, bind) -> beforeSyn (the caller pins the 5-tuple) -> connect -> up
  *                                                             multipath.ts: further subflows, events
  */
-import type { NativeConnector } from '../../native/freebsd/interception.types.js';
+import type { NativeConnector, NativeInterception } from '../../native/freebsd/interception.types.js';
 import type { NativeMptcpPart } from '../../native/freebsd/mptcp.types.js';
 import type { NativeDescriptors } from '../../native/linux/sockets.types.js';
 import { LocalEndpoints } from '../../mptcp/ports.js';
@@ -23,7 +23,8 @@ import {
   type Subflow,
   type SubflowInfo,
 } from '../platform.js';
-import { LISP_FIB, localAddresses } from './host.js';
+import { ClientSource } from './client-source.js';
+import { type FreeBsdHost, LISP_FIB, localAddresses } from './host.js';
 import { Multipath } from './multipath.js';
 
 /** Local endpoints tried before EADDRINUSE is given up to. */
@@ -36,10 +37,13 @@ const show = ({ address, port }: Endpoint): string =>
 export interface ConnectorOptions {
   native: NativeConnector;
   descriptors: NativeDescriptors;
+  /** For connections from the clients' own addresses. */
+  interception: NativeInterception;
+  host: FreeBsdHost;
   /** mptcp(4), and how its device is opened. */
   mptcp?: { native: NativeMptcpPart; clock: Clock; open(): Promise<number> };
-  warn?(message: string): void;
   random?: () => number;
+  warn?(message: string): void;
 }
 
 export class FreeBsdConnector implements MptcpConnector {
@@ -47,6 +51,7 @@ export class FreeBsdConnector implements MptcpConnector {
   readonly #turns = new Map<string, number>();
   readonly #connecting = new Map<number, (error: string | undefined) => void>();
   #multipath: Multipath | undefined;
+  #clients: ClientSource | undefined;
   #started = false;
 
   constructor(private readonly options: ConnectorOptions) {
@@ -91,27 +96,29 @@ export class FreeBsdConnector implements MptcpConnector {
 
   async connect(options: ConnectOptions): Promise<MptcpConnection> {
     if (!this.#started) throw new PlatformError('the connector has not been started', 'EINVAL');
-    const multipath = options.multipath ? this.#multipath : undefined;
+    // mptcp(4) binds its subflows to addresses of this host's only: in a client's name there is one, of plain TCP.
+    const multipath = options.multipath && 'prefix' in options.source ? this.#multipath : undefined;
     return multipath ? multipath.during(() => this.#connect(options, multipath)) : this.#connect(options);
   }
 
   async #connect(options: ConnectOptions, multipath?: Multipath): Promise<MptcpConnection> {
-    if (!('prefix' in options.source))
-      throw new PlatformError(
-        'intercept.source = "client" does not work on FreeBSD yet: the server\'s answers would not come here',
-        'EOPNOTSUPP',
-      );
     const { native, descriptors } = this.options;
-    const localAddress = this.#nextAddress(options.source.prefix);
+    const { source } = options;
+    const localAddress = 'prefix' in source ? this.#nextAddress(source.prefix) : source.address;
+    const clients = 'prefix' in source ? undefined : this.#clientSource();
     for (let attempt = 0; ; attempt++) {
       let descriptor: number | undefined;
+      let registered: Flow | undefined;
       try {
+        const wanted = 'prefix' in source || attempt > 0 ? undefined : source.port;
+        const socket = await clients?.socket(localAddress);
         const prepared = native.prepare({
           address: options.remote.address,
-          transparent: false,
+          transparent: clients !== undefined,
           ...(multipath ? { mptcp: true } : {}),
+          ...(socket === undefined ? {} : { descriptor: socket }),
           localAddress,
-          localPort: this.#endpoints.nextPort(localAddress),
+          localPort: wanted ?? this.#endpoints.nextPort(localAddress),
           ...(options.viaLisp ? { fib: LISP_FIB } : {}),
           ...(options.congestionControl === undefined
             ? {}
@@ -123,6 +130,10 @@ export class FreeBsdConnector implements MptcpConnector {
           remote: { ...options.remote },
         };
         options.beforeSyn(flow);
+        if (clients) {
+          clients.register(flow);
+          registered = flow;
+        }
         const outcome = new Promise<string | undefined>((resolve) =>
           this.#connecting.set(prepared.descriptor, resolve),
         );
@@ -141,6 +152,7 @@ export class FreeBsdConnector implements MptcpConnector {
         );
       } catch (error) {
         if (descriptor !== undefined) descriptors.close(descriptor);
+        if (registered !== undefined) clients?.forget(registered);
         // Taken, or the 4-tuple is still in TIME_WAIT: another port will do.
         if (codeOf(error) === 'EADDRINUSE' && attempt < ATTEMPTS) continue;
         throw error instanceof PlatformError
@@ -156,6 +168,16 @@ export class FreeBsdConnector implements MptcpConnector {
     }
   }
 
+  #clientSource(): ClientSource {
+    const { host, interception: native, descriptors, warn } = this.options;
+    return (this.#clients ??= new ClientSource({
+      host,
+      native,
+      close: (descriptor) => descriptors.close(descriptor),
+      ...(warn && { warn }),
+    }));
+  }
+
   #nextAddress(prefix: string): string {
     const addresses = localAddresses(prefix);
     const turn = (this.#turns.get(prefix) ?? 0) % addresses.length;
@@ -169,6 +191,8 @@ export class FreeBsdConnector implements MptcpConnector {
     this.#multipath?.close();
     this.#multipath = undefined;
     this.options.native.stop();
+    this.#clients?.close();
+    this.#clients = undefined;
     // Connects under way were reported as cancelled; the reports arrive with the next turn.
     await new Promise((resolve) => setImmediate(resolve));
   }

@@ -34,6 +34,13 @@ export const LISP_FIB = 1;
 export const MAX_LOCAL_ADDRESSES = 16;
 
 export type DeviceName = 'divert' | 'tproxy' | 'lisp' | 'mptcp' | 'pf';
+/**
+ * What the LISP device is called where it has no EID of its own: a route into it needs an address, and no packet of ours has it.
+ * The dummy address of RFC 7600, and one of the discard prefix of RFC 6666.
+ */
+const UNNUMBERED = { '-inet': '192.0.0.8', '-inet6': '100::1' } as const;
+/** Sockets handed over at a time. */
+const MAX_SOCKETS = 64;
 /** Switches of lisp(4) the daemon may set. */
 const SWITCHES = ['underlay_mtu', 'source_check', 'glean'];
 
@@ -44,6 +51,10 @@ export interface FreeBsdHost extends LispDevice {
   setRlocRoutes(rlocs: AnchorSettings['rlocs']): Promise<void>;
   /** EID prefixes this host answers for; addressed on the LISP device once that is there. */
   setLocalPrefixes(prefixes: string[]): Promise<void>;
+  /** EID prefixes of clients in whose name this host connects. */
+  setClientPrefixes(prefixes: string[]): Promise<void>;
+  /** TCP sockets that can be bound to addresses that are not this host's. */
+  openTransparent(family: 4 | 6, count: number): Promise<number[]>;
   /** undefined: no rules about clients. */
   setInterception(interception: Interception | undefined): Promise<void>;
   addBypass(prefix: string): Promise<void>;
@@ -66,6 +77,7 @@ export function localAddresses(prefix: string): string[] {
 export interface Openers {
   divert(port: number): number;
   device(path: string): number;
+  transparent(family: 4 | 6): number;
 }
 
 const family = (address: string): '-inet' | '-inet6' => (address.includes(':') ? '-inet6' : '-inet');
@@ -75,7 +87,13 @@ export class LocalFreeBsdHost implements FreeBsdHost {
   #deviceName: string | undefined;
   #addresses: string[] = [];
   #fibRoutes: ('-inet' | '-inet6')[] = [];
-  #settings: AnchorSettings = { device: 'lisp0', localPrefixes: [], rlocs: [], bypass: [] };
+  #settings: AnchorSettings = {
+    device: 'lisp0',
+    localPrefixes: [],
+    clientPrefixes: [],
+    rlocs: [],
+    bypass: [],
+  };
   #bypass = new Set<string>();
   #loaded = false;
   #holdTime: string | undefined;
@@ -105,6 +123,12 @@ export class LocalFreeBsdHost implements FreeBsdHost {
     }
   }
 
+  async openTransparent(family: 4 | 6, count: number): Promise<number[]> {
+    if (!Number.isInteger(count) || count < 1 || count > MAX_SOCKETS)
+      throw new PlatformError(`${count} sockets are not handed over at once: 1 to ${MAX_SOCKETS}`, 'EINVAL');
+    return Array.from({ length: count }, () => this.openers.transparent(family));
+  }
+
   // ---------------------------------------------------------------- the LISP device
 
   async create(name: string): Promise<string> {
@@ -115,7 +139,7 @@ export class LocalFreeBsdHost implements FreeBsdHost {
   }
 
   async configure(name: string, settings: DeviceSettings): Promise<void> {
-    await this.#address(name, this.#settings.localPrefixes);
+    await this.#address(name);
     await this.#device.configure(name, settings);
     await this.#routeFib(name);
     await this.#load();
@@ -132,13 +156,24 @@ export class LocalFreeBsdHost implements FreeBsdHost {
   async setLocalPrefixes(prefixes: string[]): Promise<void> {
     this.#settings = { ...this.#settings, localPrefixes: prefixes.map(checkPrefix) };
     if (this.#deviceName === undefined) return;
-    await this.#address(this.#deviceName, prefixes);
+    await this.#address(this.#deviceName);
     await this.#routeFib(this.#deviceName);
     await this.#load();
   }
 
-  async #address(device: string, prefixes: string[]): Promise<void> {
-    const wanted = [...new Set(prefixes.flatMap(localAddresses))];
+  async setClientPrefixes(prefixes: string[]): Promise<void> {
+    this.#settings = { ...this.#settings, clientPrefixes: prefixes.map(checkPrefix) };
+    if (this.#deviceName === undefined) return;
+    await this.#address(this.#deviceName);
+    await this.#routeFib(this.#deviceName);
+    await this.#load();
+  }
+
+  async #address(device: string): Promise<void> {
+    const { localPrefixes, clientPrefixes } = this.#settings;
+    const wanted = [...new Set(localPrefixes.flatMap(localAddresses))];
+    for (const each of new Set(clientPrefixes.map(family)))
+      if (!wanted.some((address) => family(address) === each)) wanted.push(UNNUMBERED[each]);
     for (const address of wanted) {
       if (this.#addresses.includes(address)) continue;
       const six = address.includes(':');
@@ -273,7 +308,13 @@ export class LocalFreeBsdHost implements FreeBsdHost {
   }
 
   async close(): Promise<void> {
-    this.#settings = { device: this.#settings.device, localPrefixes: [], rlocs: [], bypass: [] };
+    this.#settings = {
+      device: this.#settings.device,
+      localPrefixes: [],
+      clientPrefixes: [],
+      rlocs: [],
+      bypass: [],
+    };
     this.#bypass.clear();
     this.#loaded = false;
     await this.#flush();

@@ -49,6 +49,7 @@ export const localFreeBsdHost = (
       // As much room as the system gives: the default holds some 200 SYNs.
       divert: (port) => interception.openDivert(port, 1 << 20),
       device: (path) => interception.openDevice(path),
+      transparent: (family) => need(native, 'connector').openTransparent(family),
     },
     run,
     warn,
@@ -72,7 +73,9 @@ export function createFreeBsdPlatform(options: FreeBsdPlatformOptions, parts: Fr
     }),
     connector: new FreeBsdConnector({
       native: need(native, 'connector'),
+      interception: need(native, 'interception'),
       descriptors,
+      host,
       ...(native.mptcpControl && {
         mptcp: { native: native.mptcpControl, clock, open: () => host.open('mptcp') },
       }),
@@ -87,8 +90,9 @@ export function createFreeBsdPlatform(options: FreeBsdPlatformOptions, parts: Fr
     relay: new ThreadsRelay(need(native, 'relay'), { up: 'copy', down: 'copy' }, options.relayThreads),
     control: control ?? new ControlSockets(),
     clock,
-    async configure({ rlocs, localPrefixes }: HostOptions): Promise<void> {
+    async configure({ rlocs, localPrefixes, clientPrefixes }: HostOptions): Promise<void> {
       await host.setRlocRoutes(rlocs);
+      await host.setClientPrefixes(clientPrefixes ?? []);
       await host.setLocalPrefixes(localPrefixes);
     },
     close: () => host.close(),

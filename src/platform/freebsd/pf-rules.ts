@@ -5,7 +5,7 @@
  *
  *   client SYN -> in on the client's interface -> tagged when its destination is ours -> divert-to -> amptcpd
  *   what the client sends next, what it is sent    -> passed without state: pf would divert every packet of a state
- *   gateway's EIDs <-> lisp0, RLOCs <-> UDP 4341 and 4342   -> passed
+ *   gateway's EIDs <-> lisp0, clients' EIDs -> lisp0 -> what answers them, RLOCs <-> UDP 4341 and 4342   -> passed
  *
  * Whether a destination is ours takes three tables, and a rule names but one: so rules tag, and the last one looks at
  * the tag. For IPv6 nothing is diverted (pf of FreeBSD 14 cannot): tproxy(4) holds the SYN behind pf.
@@ -36,6 +36,8 @@ export interface AnchorSettings {
   device: string;
   /** The gateway's own EIDs. */
   localPrefixes: string[];
+  /** EIDs of clients in whose name the gateway connects. */
+  clientPrefixes: string[];
   rlocs: { address: string; interface?: string; gateway?: string }[];
   /** Destinations that are left alone for a while. */
   bypass: string[];
@@ -127,12 +129,20 @@ export function anchorRules(settings: AnchorSettings): string {
   const lines = [
     table(BYPASS_TABLE, settings.bypass),
     ...(settings.localPrefixes.length > 0 ? [table('amptcp_local', settings.localPrefixes)] : []),
+    ...(settings.clientPrefixes.length > 0 ? [table('amptcp_clients', settings.clientPrefixes)] : []),
     ...(settings.interception ? interceptionRules(settings.interception, device) : []),
   ];
   if (settings.localPrefixes.length > 0)
     lines.push(
       `pass out quick on ${device} from <amptcp_local> to any flags any no state`,
       `pass in quick on ${device} from any to <amptcp_local> flags any no state`,
+    );
+  // Nobody begins a connection towards a client this way: what comes answers one.
+  if (settings.clientPrefixes.length > 0)
+    lines.push(
+      `pass out quick on ${device} proto tcp from <amptcp_clients> to any flags any no state`,
+      `pass in quick on ${device} proto tcp from any to <amptcp_clients> flags A/A no state`,
+      `pass in quick on ${device} proto tcp from any to <amptcp_clients> flags R/R no state`,
     );
   for (const { address, gateway, interface: name } of rlocs) {
     if (gateway === undefined) continue;

@@ -61,6 +61,8 @@ test('what is not a call is refused before anything is done', () => {
     },
     { call: 'add-bypass', prefix: '198.18.4.0/24 }' },
     { call: 'set-hold-time', ms: -1 },
+    { call: 'open-transparent', family: 5, count: 1 },
+    { call: 'set-client-prefixes', prefixes: ['198.18.1.0/24 }'] },
   ])
     assert.throws(() => parseFreeBsdCall(wrong), { code: 'EINVAL' }, JSON.stringify(wrong));
 });
@@ -73,6 +75,9 @@ test('the daemon steers the interfaces it has made, and no other', async () => {
       void done.push([name, ...words.map((word) => JSON.stringify(word))].join(' '));
   const host = {
     open: async () => 7,
+    openTransparent: async (family: number, count: number) =>
+      Array.from({ length: count }, (_, n) => family * 10 + n),
+    setClientPrefixes: note('setClientPrefixes'),
     create: async (name: string) => name,
     configure: note('configure'),
     destroy: note('destroy'),
@@ -81,12 +86,14 @@ test('the daemon steers the interfaces it has made, and no other', async () => {
   const devices = new Set<string>();
   const daemon = new FreeBsdGuardHost(
     async (call) => {
-      const { device, descriptor } = await actFreeBsd(host, devices, parseFreeBsdCall(call));
-      return { result: { device }, descriptors: descriptor === undefined ? [] : [descriptor] };
+      const { device, descriptors } = await actFreeBsd(host, devices, parseFreeBsdCall(call));
+      return { result: { device }, descriptors: descriptors ?? [] };
     },
     { clean: note('clean'), close: note('close') },
   );
   assert.equal(await daemon.open('divert'), 7);
+  assert.deepEqual(await daemon.openTransparent(6, 2), [60, 61]);
+  await daemon.setClientPrefixes(['198.18.1.0/24']);
   await assert.rejects(daemon.destroy('lisp0'), { code: 'EACCES' });
   assert.equal(await daemon.create('lisp0'), 'lisp0');
   await daemon.configure('lisp0', { mtu: 1444, routes: [], previous: [] });
@@ -97,6 +104,7 @@ test('the daemon steers the interfaces it has made, and no other', async () => {
   });
   await daemon.close();
   assert.deepEqual(done, [
+    'setClientPrefixes ["198.18.1.0/24"]',
     'configure "lisp0" {"mtu":1444,"routes":[],"previous":[]}',
     'setSwitch "glean" 0',
     'destroy "lisp0"',

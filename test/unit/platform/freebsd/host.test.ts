@@ -29,7 +29,7 @@ function world(answers: Record<string, string | Error> = {}): {
     ...answers,
   };
   const host = new LocalFreeBsdHost(
-    { divert: (port) => port, device: (path) => path.length },
+    { divert: (port) => port, device: (path) => path.length, transparent: (family) => family },
     async (command, args, input) => {
       const line = [command.replace(/^.*\//, ''), ...args].join(' ');
       calls.push(line);
@@ -83,6 +83,36 @@ test("the gateway's addresses are the LISP device's, and its sockets have a tabl
     'ifconfig lisp0 inet6 2001:db8:9:: -alias',
     'ifconfig lisp0 inet6 2001:db8:9::1 -alias',
   ]);
+});
+
+test("connections in clients' names have the table of routes, which needs some address", async () => {
+  const { host, calls, inputs } = world();
+  await host.setClientPrefixes(['198.18.1.0/24', '2001:db8:1::/64']);
+  await host.create('lisp0');
+  calls.length = 0;
+  await host.configure('lisp0', { mtu: 1444, routes: [], previous: [] });
+  assert.deepEqual(calls.slice(0, 3), [
+    'ifconfig lisp0 inet 192.0.0.8/32 alias',
+    'ifconfig lisp0 inet6 100::1 prefixlen 128 no_dad alias',
+    'ifconfig lisp0 mtu 1444 up',
+  ]);
+  assert.ok(calls.includes('route -q -n add -inet -fib 1 default -interface lisp0'));
+  assert.ok(calls.includes('route -q -n add -inet6 -fib 1 default -interface lisp0'));
+  calls.length = 0;
+  await host.setLocalPrefixes(['192.0.2.0/31']);
+  assert.deepEqual(
+    calls.filter((call) => call.startsWith('ifconfig')),
+    [
+      'ifconfig lisp0 inet 192.0.2.0/32 alias',
+      'ifconfig lisp0 inet 192.0.2.1/32 alias',
+      'ifconfig lisp0 inet 192.0.0.8 -alias',
+    ],
+  );
+  assert.match(inputs.at(-1)!, /amptcp_clients/);
+  assert.deepEqual(await host.openTransparent(6, 3), [6, 6, 6]);
+  await assert.rejects(host.openTransparent(4, 65), { code: 'EINVAL' });
+  await host.setClientPrefixes([]);
+  assert.doesNotMatch(inputs.at(-1)!, /amptcp_clients/);
 });
 
 test('a wide prefix gives as many addresses as are worth having', () => {

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { NativeConnector, TcpPreparation } from '../../../../src/native/freebsd/interception.types.js';
+import type {
+  NativeConnector,
+  NativeInterception,
+  TcpPreparation,
+} from '../../../../src/native/freebsd/interception.types.js';
 import type {
   NativeMptcpConnection,
   NativeMptcpControl,
@@ -9,6 +13,7 @@ import type {
 } from '../../../../src/native/freebsd/mptcp.types.js';
 import type { NativeDescriptors } from '../../../../src/native/linux/sockets.types.js';
 import { FreeBsdConnector } from '../../../../src/platform/freebsd/connector.js';
+import type { FreeBsdHost } from '../../../../src/platform/freebsd/host.js';
 import type { ConnectOptions, Flow, MptcpEvent } from '../../../../src/platform/platform.js';
 import { ManualClock } from './manual-clock.js';
 
@@ -46,6 +51,7 @@ class Kernel {
     let connected: (batch: { descriptor: number; error?: string }[]) => void = () => undefined;
     const native: NativeConnector = {
       start: (callback) => (connected = callback),
+      openTransparent: () => 0,
       prepare: (preparation) => {
         this.prepared.push(preparation);
         this.#first = { address: preparation.localAddress!, port: preparation.localPort! };
@@ -116,6 +122,8 @@ class Kernel {
         close: () => undefined,
         reset: (descriptor: number) => this.calls.push(`reset ${descriptor}`),
       } as Partial<NativeDescriptors> as NativeDescriptors,
+      interception: {} as NativeInterception,
+      host: {} as FreeBsdHost,
       mptcp: {
         native: {
           Control,

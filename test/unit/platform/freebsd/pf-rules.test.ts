@@ -23,6 +23,7 @@ const SETTINGS: AnchorSettings = {
   interception: CLIENTS,
   device: 'lisp0',
   localPrefixes: ['192.0.2.0/30'],
+  clientPrefixes: [],
   rlocs: [{ address: '203.0.113.2', interface: 'em2', gateway: '203.0.113.1' }, { address: '2001:db8:f::2' }],
   bypass: ['198.18.4.0/24'],
 };
@@ -75,8 +76,21 @@ test('with nothing to be taken any more, what is proxied goes on', () => {
 
 test('without clients, EIDs and RLOCs there is a table and no rule', () => {
   assert.equal(
-    anchorRules({ device: 'lisp0', localPrefixes: [], rlocs: [], bypass: [] }),
+    anchorRules({ device: 'lisp0', localPrefixes: [], clientPrefixes: [], rlocs: [], bypass: [] }),
     'table <amptcp_bypass> persist\n',
+  );
+});
+
+test("connections in clients' names: what answers them, and nothing that begins one", () => {
+  const text = anchorRules({ ...SETTINGS, clientPrefixes: ['198.18.1.0/24', '2001:db8:1::/64'] });
+  assert.match(text, /^table <amptcp_clients> persist { 198\.18\.1\.0\/24, 2001:db8:1::\/64 }$/m);
+  assert.deepEqual(
+    text.split('\n').filter((line) => line.startsWith('pass') && line.includes('<amptcp_clients>')),
+    [
+      'pass out quick on lisp0 proto tcp from <amptcp_clients> to any flags any no state',
+      'pass in quick on lisp0 proto tcp from any to <amptcp_clients> flags A/A no state',
+      'pass in quick on lisp0 proto tcp from any to <amptcp_clients> flags R/R no state',
+    ],
   );
 });
 
@@ -87,6 +101,7 @@ test('what is no address, prefix, port or interface gets into no rule', () => {
     { bypass: ['198.18.4.0/33'] },
     { bypass: ['198.18.4/24'] },
     { localPrefixes: ['fe80::1%em0/128'] },
+    { clientPrefixes: ['198.18.1.0/24 }'] },
     { interception: { ...CLIENTS, interfaces: ['em1; pass'] } },
     { interception: { ...CLIENTS, ports: [{ from: 0, to: 80 }] } },
     { interception: { ...CLIENTS, ports: [{ from: 90, to: 80 }] } },

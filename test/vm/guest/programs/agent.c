@@ -48,6 +48,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int link_fd = -1;
 static int divert_fd = -1;
+/* The one that captures, of those that are open. */
 static struct tproxyctl tproxy = { -1 };
 static struct lispctl lisp = { -1 };
 static struct mptcpctl mptcp = { -1 };
@@ -446,19 +447,24 @@ call_tproxy(struct text *out, const char *what)
 	struct tproxy_ioc_rule rules[TPROXY_ABI_RULES];
 	struct tproxy_ioc_addr listener;
 	struct tproxy_ioc_flow flow;
+	struct tproxyctl ctl = { (int)number(0) };
 	int count = 0, error;
 
 	if (strcmp(what, "watch") == 0) {
-		error = tproxyctl_adopt(&tproxy, (int)number(0));
+		error = tproxyctl_adopt(&ctl, ctl.fd);
 		if (error == 0)
-			fcntl(tproxy.fd, F_SETFL, O_NONBLOCK);
+			fcntl(ctl.fd, F_SETFL, O_NONBLOCK);
 		return (error);
 	}
 	if (strcmp(what, "close") == 0) {
-		tproxyctl_close(&tproxy);
-		tproxy.fd = -1;
+		if (ctl.fd == tproxy.fd)
+			tproxy.fd = -1;
+		tproxyctl_close(&ctl);
 		return (0);
 	}
+	/* The descriptor was the first. */
+	if (arguments > 0)
+		memmove(&argument[0], &argument[1], (size_t)--arguments * sizeof(argument[0]));
 	if (strcmp(what, "capture") == 0) {
 		memset(rules, 0, sizeof(rules));
 		for (int i = 0; i + 4 < arguments && count < TPROXY_ABI_RULES; i += 5, count++) {
@@ -470,13 +476,16 @@ call_tproxy(struct text *out, const char *what)
 			strlcpy(rules[count].ru_ifname, arg(i + 3), sizeof(rules[count].ru_ifname));
 			rules[count].ru_action = number(i + 4) != 0 ? TPROXY_RULE_CAPTURE : TPROXY_RULE_PASS;
 		}
-		return (tproxyctl_capture(&tproxy, rules, (size_t)count));
+		error = tproxyctl_capture(&ctl, rules, (size_t)count);
+		if (error == 0)
+			tproxy = ctl;
+		return (error);
 	}
 	if (strcmp(what, "release") == 0) {
 		for (size_t i = 0; i < nitems(actions); i++) {
 			if (strcmp(actions[i].name, arg(1)) != 0)
 				continue;
-			error = tproxyctl_release(&tproxy, (uint64_t)number(0), actions[i].action);
+			error = tproxyctl_release(&ctl, (uint64_t)number(0), actions[i].action);
 			put(out, error == 0 ? "true" : "false");
 			return (error == ENOENT ? 0 : error);
 		}
@@ -487,13 +496,13 @@ call_tproxy(struct text *out, const char *what)
 	    tproxyctl_parse(arg(2), (uint16_t)number(3), &flow.tf_destination) != 0)
 		return (EINVAL);
 	if (strcmp(what, "unregister") == 0) {
-		error = tproxyctl_unregister(&tproxy, &flow);
+		error = tproxyctl_unregister(&ctl, &flow);
 		put(out, error == 0 ? "true" : "false");
 		return (error == ENOENT ? 0 : error);
 	}
 	if (tproxyctl_parse(arg(4), (uint16_t)number(5), &listener) != 0)
 		return (EINVAL);
-	return (tproxyctl_register(&tproxy, &flow, &listener));
+	return (tproxyctl_register(&ctl, &flow, &listener));
 }
 
 static int
@@ -619,7 +628,14 @@ call_connector(struct text *out, const char *what)
 		    room, port, subflow.retransmits, subflow.rtt_us / 1000.0, subflow.congestion_window);
 		return (0);
 	}
-	/* prepare: remote address, local address, local port, FIB, congestion control, whether MPTCP */
+	if (strcmp(what, "openTransparent") == 0) {
+		length = am_connect_socket(number(0) == 6 ? AF_INET6 : AF_INET);
+		if (length < 0)
+			return (-length);
+		put(out, "%d", length);
+		return (0);
+	}
+	/* prepare: remote address, local address, local port, FIB, congestion control, whether MPTCP, socket */
 	memset(&options, 0, sizeof(options));
 	if (am_address_parse(arg(0), 1, &address) < 0)
 		return (EINVAL);
@@ -633,6 +649,7 @@ call_connector(struct text *out, const char *what)
 	options.fib = (int)number(3);
 	options.mptcp = number(5) != 0;
 	strlcpy(options.congestion_control, arg(4), sizeof(options.congestion_control));
+	options.descriptor = (int)number(6);
 	length = am_connect_prepare(&options, &address);
 	if (length < 0)
 		return (-length);
