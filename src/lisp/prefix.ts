@@ -95,6 +95,8 @@ export function prefixFromBytes(address: Uint8Array, length: number): Prefix {
 
 /** "192.0.2.0/24", "2001:db8::/32"; a bare address is a host prefix. @throws PrefixError that says what is wrong with it */
 export function parsePrefix(text: string): Prefix {
+  const quad = dottedQuad(text);
+  if (quad !== undefined) return { family: 4, bytes: quad, length: 32, text: `${text}/32` };
   const [address = '', length, ...rest] = text.split('/');
   if (rest.length > 0 || !isAddress(address)) {
     throw new PrefixError(

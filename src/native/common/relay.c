@@ -64,6 +64,9 @@
 #define CHUNKS 1024u
 #define INDEX_BITS 20
 #define TIMER_GRAIN_MS 20
+/* Keepalive is for sessions that last: those that end sooner do without the system calls. */
+#define SETTLED_MS 1000
+#define SETTLE_GRAIN_MS 100
 
 enum { CLIENT, SERVER };
 enum { UP, DOWN };
@@ -104,6 +107,7 @@ struct session {
 	/* Subflows as they were when the first side had said everything: by the end some may be gone. NULL: not yet. */
 	struct am_subflow *seen;
 	int seen_count;
+	bool settled; /* lasts, and has its keepalive */
 	bool dead;
 };
 
@@ -119,7 +123,7 @@ struct worker {
 	struct am_relay *relay;
 	pthread_t thread;
 	struct am_poller poller;
-	struct session *sessions;
+	struct session *sessions; /* newest first, so those not settled are at the head */
 	/* Ended in this turn: their numbers may still be in the batch of events. */
 	struct session *graveyard;
 	uint8_t *spare[SPARE_BUFFERS];
@@ -127,7 +131,7 @@ struct worker {
 	int spare_pipes[SPARE_PIPES][2];
 	unsigned spare_pipe_count, pipes;
 	size_t held;
-	int64_t now, next_check;
+	int64_t now, next_check, next_settle;
 	_Atomic unsigned count;
 	pthread_mutex_t mutex; /* commands, stopping */
 	struct command *commands, **last;
@@ -498,15 +502,16 @@ static void pump(struct session *s, int way)
 		}
 		if (d->eof) {
 			release(w, d);
-			if (!d->shut) {
-				d->shut = true;
-				s->active = w->now;
-				remember_subflows(s);
-				/* ENOTCONN: reset in the meantime, which its own event tells. */
-				shutdown(s->sides[to].fd, SHUT_WR);
-			}
+			if (d->shut)
+				return;
+			d->shut = true;
+			s->active = w->now;
 			if (s->directions[!way].shut)
-				finish(s, AM_CLOSE_FINISHED, 0);
+				/* Both have said everything: closing tells them. */
+				return finish(s, AM_CLOSE_FINISHED, 0);
+			remember_subflows(s);
+			/* ENOTCONN: reset in the meantime, which its own event tells. */
+			shutdown(s->sides[to].fd, SHUT_WR);
 			return;
 		}
 		ssize_t got = fill(w, d, method, s->sides[from].fd, &more);
@@ -635,7 +640,7 @@ static void check_timeouts(struct worker *w)
 
 /* ------------------------------------------------------------ the thread */
 
-static void set_options(int fd, uint32_t keepalive_s)
+static void set_options(int fd)
 {
 	int on = 1;
 	int flags = fcntl(fd, F_GETFL);
@@ -646,16 +651,35 @@ static void set_options(int fd, uint32_t keepalive_s)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	/* Urgent octets stay where they are in the stream instead of getting lost beside it. */
 	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-	if (keepalive_s != 0) {
-		int idle = keepalive_s > 32767 ? 32767 : (int)keepalive_s;
-		int interval = idle > 15 ? 15 : idle;
-		int probes = 4;
+}
 
-		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+static void set_keepalive(int fd, uint32_t keepalive_s)
+{
+	int idle = keepalive_s > 32767 ? 32767 : (int)keepalive_s;
+	int interval = idle > 15 ? 15 : idle;
+	int probes = 4;
+	int on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+static void settle(struct worker *w)
+{
+	w->next_settle = INT64_MAX;
+	for (struct session *s = w->sessions; s != NULL && !s->settled; s = s->next) {
+		if (s->started + SETTLED_MS > w->now) {
+			w->next_settle = s->started + SETTLED_MS;
+			continue;
+		}
+		s->settled = true;
+		for (int i = 0; i < 2 && s->options.keepalive_s != 0; i++)
+			set_keepalive(s->sides[i].fd, s->options.keepalive_s);
 	}
+	if (w->next_settle < w->now + SETTLE_GRAIN_MS)
+		w->next_settle = w->now + SETTLE_GRAIN_MS;
 }
 
 static void begin(struct worker *w, struct session *s)
@@ -668,8 +692,10 @@ static void begin(struct worker *w, struct session *s)
 	if (s->next != NULL)
 		s->next->at = &s->next;
 	w->sessions = s;
+	if (w->next_settle > w->now + SETTLED_MS)
+		w->next_settle = w->now + SETTLED_MS;
 	for (int i = 0; i < 2; i++)
-		set_options(s->sides[i].fd, s->options.keepalive_s);
+		set_options(s->sides[i].fd);
 	/* The client has mostly said something while its server was looked for. */
 	pump(s, UP);
 	for (int i = 0; i < 2 && !s->dead; i++)
@@ -719,7 +745,8 @@ static void *run(void *argument)
 		pthread_mutex_unlock(&w->mutex);
 		if (stopping)
 			break;
-		wait = w->next_check == INT64_MAX ? 60000 : w->next_check - w->now + 1;
+		wait = w->next_check < w->next_settle ? w->next_check : w->next_settle;
+		wait = wait == INT64_MAX ? 60000 : wait - w->now + 1;
 		if (wait < 0)
 			wait = 0;
 		int count = am_poller_wait(&w->poller, events, EVENTS, (int)(wait > 60000 ? 60000 : wait));
@@ -735,6 +762,8 @@ static void *run(void *argument)
 			obey(w);
 		if (w->next_check <= w->now)
 			check_timeouts(w);
+		if (w->next_settle <= w->now)
+			settle(w);
 		bury(w);
 		/* A burst is over: one buffer and one pipe are enough to start the next one. */
 		while (count <= 0 && w->spares > 1)
@@ -820,7 +849,7 @@ int am_relay_start(struct am_relay **out, const struct am_relay_config *config, 
 		w->relay = r;
 		w->last = &w->commands;
 		w->now = now_ms();
-		w->next_check = INT64_MAX;
+		w->next_check = w->next_settle = INT64_MAX;
 		pthread_mutex_init(&w->mutex, NULL);
 		error = -am_poller_open(&w->poller);
 		if (error == 0)
@@ -892,6 +921,7 @@ int am_relay_run(struct am_relay *r, int client, int server, const struct am_ses
 	s->worker = w;
 	s->seen = NULL;
 	s->seen_count = 0;
+	s->settled = false;
 	s->dead = false;
 	s->options = *options;
 	for (int i = 0; i < 2; i++) {

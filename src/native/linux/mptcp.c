@@ -2,6 +2,8 @@
 #include "mptcp.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/genetlink.h>
 #include <linux/netlink.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -69,6 +71,11 @@ struct k_full_info {
 
 /* SYNs sent before the thread looks at what else there is. */
 #define BEGINS_PER_TURN 32
+/*
+ * The path manager's events are read so long after the first of them: they are told in bursts, and what a connection needs for its
+ * first octets has the processor for itself until then. Nobody waits for an event that closely.
+ */
+#define EVENTS_GRAIN_MS 2
 
 struct pending {
 	struct pending *next, **at;
@@ -88,6 +95,7 @@ struct am_connector {
 	struct pending **by_fd;
 	size_t by_fd_size;
 	int64_t earliest;
+	int64_t events_due; /* of the thread alone; 0: none have come */
 	int epoll, wake, requests, events;
 	int stopping;
 	uint32_t sequence;
@@ -188,11 +196,19 @@ static void expire(struct am_connector *c)
 	pthread_mutex_unlock(&c->mutex);
 }
 
+/* One report, until it is armed again: an error of the socket's would be reported for ever otherwise. */
+static int watch_events(struct am_connector *c, int operation)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.fd = c->events };
+
+	return epoll_ctl(c->epoll, operation, c->events, &event) < 0 ? -errno : 0;
+}
+
 static void read_events(struct am_connector *c)
 {
 	char buffer[65536];
 
-	for (int i = 0; i < 64; i++) {
+	for (int i = 0; i < 256; i++) {
 		ssize_t length = recv(c->events, buffer, sizeof(buffer), MSG_DONTWAIT);
 
 		if (length > 0)
@@ -200,8 +216,11 @@ static void read_events(struct am_connector *c)
 		else if (length < 0 && errno == ENOBUFS)
 			c->on.event(c->on.context, NULL, 0);
 		else
-			return;
+			break;
 	}
+	c->events_due = 0;
+	/* Whatever is left, or has come since, is reported again. */
+	watch_events(c, EPOLL_CTL_MOD);
 }
 
 static int watch(struct am_connector *c, int fd, uint32_t mask)
@@ -280,6 +299,8 @@ static void *run(void *argument)
 		wait = c->earliest == INT64_MAX ? 60000 : c->earliest - now_ms() + 5;
 		queued = c->queue != NULL;
 		pthread_mutex_unlock(&c->mutex);
+		if (c->events_due != 0 && c->events_due - now_ms() < wait)
+			wait = c->events_due - now_ms();
 		if (wait < 0 || queued)
 			wait = 0;
 		else if (wait > 60000)
@@ -291,12 +312,14 @@ static void *run(void *argument)
 				if (read(c->wake, &value, sizeof(value)) < 0)
 					continue;
 			} else if (events[i].data.fd == c->events) {
-				read_events(c);
+				c->events_due = now_ms() + EVENTS_GRAIN_MS;
 			} else {
 				completed(c, events[i].data.fd, events[i].events);
 			}
 		}
 		begin_queued(c);
+		if (c->events_due != 0 && c->events_due <= now_ms())
+			read_events(c);
 		expire(c);
 	}
 }
@@ -347,7 +370,7 @@ int am_connector_start(struct am_connector **out, const struct am_connector_even
 	}
 	error = -watch(c, c->wake, EPOLLIN);
 	if (error == 0)
-		error = -watch(c, c->events, EPOLLIN);
+		error = -watch_events(c, EPOLL_CTL_ADD);
 	if (error == 0)
 		error = pthread_create(&c->thread, NULL, run, c);
 	if (error == 0) {
@@ -565,8 +588,28 @@ int am_netlink_request(struct am_connector *c, const void *request, size_t lengt
 	return -EPROTO;
 }
 
+/* What each connection would be told of without anybody wanting to know stays in the kernel: it costs as much as the rest. */
+static void leave_out(int fd)
+{
+	enum { CREATED = 1, CLOSED = 3, LISTENER_CREATED = 15, LISTENER_CLOSED = 16 };
+	struct sock_filter program[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, NLMSG_HDRLEN + offsetof(struct genlmsghdr, cmd)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CREATED, 4, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CLOSED, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, LISTENER_CREATED, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, LISTENER_CLOSED, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog filter = { .len = sizeof(program) / sizeof(program[0]), .filter = program };
+
+	/* Without it they come and are passed over. */
+	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
+}
+
 int am_netlink_subscribe(struct am_connector *c, uint32_t group)
 {
+	leave_out(c->events);
 	if (setsockopt(c->events, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
 		return -errno;
 	return 0;

@@ -342,6 +342,8 @@ class LinuxMptcpConnection implements MptcpConnection {
   /** Told before anybody listens. */
   #early: MptcpEvent[] = [];
   #protocol: 'mptcp' | 'tcp';
+  /** In the handshake. */
+  readonly #fellBack: boolean = false;
   #established = false;
   #disposed = false;
   #closed = false;
@@ -357,8 +359,10 @@ class LinuxMptcpConnection implements MptcpConnection {
   ) {
     this.#table = new SubflowTable({ local: flow.local, remote: flow.remote }, clock.now());
     this.#protocol = mptcp ? 'mptcp' : 'tcp';
-    const token = mptcp ? native.info(descriptor)?.token : undefined;
-    if (token !== undefined && token !== 0) this.token = token;
+    if (!mptcp) return;
+    const info = native.info(descriptor);
+    if (info !== undefined && info.token !== 0) this.token = info.token;
+    this.#fellBack = info === undefined || info.fallback;
   }
 
   get socket(): SocketHandle {
@@ -372,8 +376,7 @@ class LinuxMptcpConnection implements MptcpConnection {
   /** The handshake is over: what has it become? */
   up(): void {
     if (this.#protocol === 'tcp') return;
-    const info = this.native.info(this.descriptor);
-    if (!info || info.fallback) this.#fallBack();
+    if (this.#fellBack) this.#fallBack();
     else this.#settle(0);
   }
 
