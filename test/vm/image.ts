@@ -297,10 +297,17 @@ export async function prepare(
     const plain: VmEnvironment = { ...environment };
     delete plain.kernelBuild;
     mkdirSync(join(directory, 'plain'));
-    copyFileSync(
-      await buildModule(abi, 'lisp', plain, tools, join(temporary, 'obj-plain')),
-      join(directory, 'plain', 'lisp.ko'),
-    );
+    for (const name of ['lisp', 'mptcp'])
+      copyFileSync(
+        await buildModule(
+          join(project, 'kmod', name),
+          name,
+          plain,
+          tools,
+          join(temporary, `obj-plain-${name}`),
+        ),
+        join(directory, 'plain', `${name}.ko`),
+      );
   }
   if (scenarios.includes('kernel')) {
     await buildMisfits(join(project, 'kmod'), environment, tools, temporary, directory);
@@ -332,6 +339,20 @@ export async function prepare(
   await build('fuzz', [join(programs, 'fuzz.c')], []);
   await build('cost', [join(programs, 'cost.c')], []);
   await build('mptcp', [join(programs, 'mptcp.c')], []);
+  await build(
+    'mptcpctl',
+    [join(programs, 'mptcpctl.c'), ...['control.c', 'mptcpctl.c'].map((name) => join(library, name))],
+    [],
+  );
+  await run(
+    'building libmptcp_preload.so',
+    'sh',
+    [join(project, 'src', 'preload', 'build.sh'), join(directory, 'libmptcp_preload.so')],
+    {
+      CC: `${tools.clang} --target=x86_64-unknown-freebsd14.0 --sysroot=${environment.sysroot}`,
+      LDFLAGS: `--ld-path=${tools.lld}`,
+    },
+  );
   await build('inject', [join(programs, 'inject.c')], []);
   const interception = ['control.c', 'tproxyctl.c', 'divert.c'].map((name) => join(library, name));
   await build('tproxy', [join(programs, 'tproxy.c'), ...interception], []);

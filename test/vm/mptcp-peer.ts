@@ -8,8 +8,11 @@
  *   sysctl <name> <value>   of net.mptcp
  *   reset                   closes the oldest connection with MP_FASTCLOSE
  *   sockets                 connections open now
+ *   hash <octets>           SHA-256 of what HTTP serves under /<octets>
  */
 import { writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { nativePart } from '../../src/native/index.js';
@@ -17,7 +20,7 @@ import { mptcpCounters } from './linux-counters.js';
 
 export interface MptcpSite {
   addresses: string[];
-  ports: { mptcp: number; tcp: number };
+  ports: { mptcp: number; tcp: number; http: number };
 }
 
 const site = JSON.parse(process.argv[2] ?? '') as MptcpSite;
@@ -36,6 +39,12 @@ for (const address of site.addresses) {
   }
 }
 
+/** So many octets, the same ones every time. */
+function content(octets: number): Buffer {
+  const block = createHash('sha512').update('amptcp').digest();
+  return Buffer.alloc(octets, block);
+}
+
 function answer(line: string): string {
   const [verb, ...words] = line.split(' ');
   switch (verb) {
@@ -51,11 +60,18 @@ function answer(line: string): string {
     }
     case 'sockets':
       return String(open.size);
+    case 'hash':
+      return createHash('sha256')
+        .update(content(Number(words[0])))
+        .digest('hex');
     default:
       return `failed unknown command ${verb ?? ''}`;
   }
 }
 
+createHttpServer((request, response) => response.end(content(Number(request.url?.slice(1))))).listen({
+  fd: openListener(site.addresses[0]!, site.ports.http, true, 128),
+});
 process.stdout.write('ready\n');
 createInterface({ input: process.stdin })
   .on('line', (line) => {

@@ -7,7 +7,7 @@ import type { HostSide } from './scenarios.js';
 
 const SITE: MptcpSite = {
   addresses: ['203.0.113.2', '2001:db8:f::2'],
-  ports: { mptcp: 5009, tcp: 5010 },
+  ports: { mptcp: 5009, tcp: 5010, http: 5011 },
 };
 
 export function mptcpHost(): Promise<HostSide | { skip: string }> {

@@ -141,6 +141,27 @@ export const scenarios: Scenario[] = [
     host: mptcpHost,
   },
   {
+    name: 'mptcp-user',
+    title: 'mptcp: the device, switches, jails, ordinary programs',
+    debug: true,
+    timeoutMs: 1_200_000,
+    host: mptcpHost,
+  },
+  {
+    name: 'mptcp-cycles',
+    title: 'mptcp: 10,000 connections closed and 10,000 aborted leave nothing behind',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: mptcpHost,
+  },
+  {
+    name: 'mptcp-speed',
+    title: 'mptcp: one subflow against plain TCP',
+    debug: false,
+    timeoutMs: 1_200_000,
+    host: mptcpHost,
+  },
+  {
     name: 'chain',
     title:
       'the whole chain: client, pf, tproxy, mptcp with two subflows, lisp with two RLOCs, shaped paths, a Linux server',

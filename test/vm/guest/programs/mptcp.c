@@ -8,16 +8,22 @@
  *	mptcp abort <address> <port>	connects, exchanges a few octets, closes with a linger time of 0
  *	mptcp hold <address> <port>	connects, exchanges a few octets, waits for the end: prints errno's text or 'end'
  *	mptcp sockets			what is refused, and how
- *	mptcp loop <address> <port> <count>	so many connections, each with a few octets, one after the other
+ *	mptcp join <address> <port> <local>	adds a subflow from this address of its own accord; ends when both are established
+ *	mptcp loop <address> <port> <count>	so many connections, each with a few octets, one after the other; every other one is
+ *						aborted (loop-close: none, loop-abort: all)
  */
 #include <sys/types.h>
 #include <sys/socket.h>
+
+#include <arpa/inet.h>
 
 #include <err.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +118,38 @@ hold(int s)
 }
 
 static int
+join(int s, const char *local)
+{
+	struct mptcp_ioc_subflow subflow = { .ms_version = MPTCP_ABI_VERSION, .ms_fib = MPTCP_FIB_SAME };
+	struct mptcp_info i;
+	struct in_addr in;
+	socklen_t length;
+
+	exchange(s);
+	length = sizeof(i);
+	if (getsockopt(s, IPPROTO_MPTCP, MPTCP_INFO, &i, &length) == -1)
+		err(1, "MPTCP_INFO");
+	if (inet_pton(AF_INET, local, &in) != 1)
+		errx(2, "%s: not an address", local);
+	subflow.ms_local.ma_family = MPTCP_ABI_IPV4;
+	memcpy(subflow.ms_local.ma_octets, &in, sizeof(in));
+	subflow.ms_remote = i.subflow[0].remote;
+	if (setsockopt(s, IPPROTO_MPTCP, MPTCP_SUBFLOW_ADD, &subflow, sizeof(subflow)) == -1)
+		err(1, "MPTCP_SUBFLOW_ADD");
+	for (int tries = 0; tries < 100; tries++) {
+		exchange(s);
+		length = sizeof(i);
+		if (getsockopt(s, IPPROTO_MPTCP, MPTCP_INFO, &i, &length) == -1)
+			err(1, "MPTCP_INFO");
+		for (uint32_t n = 1; n < i.subflows; n++)
+			if (i.subflow[n].state == MPTCP_SUBFLOW_ESTABLISHED && memcmp(i.subflow[n].local.ma_octets, &in, sizeof(in)) == 0)
+				return (0);
+		usleep(50000);
+	}
+	errx(1, "the subflow is not established");
+}
+
+static int
 sockets(void)
 {
 	static const int refused[] = { TCP_NOOPT, TCP_FASTOPEN, TCP_MD5SIG };
@@ -149,11 +187,15 @@ main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "sockets") == 0)
 		return (sockets());
-	if (argc == 5 && strcmp(argv[1], "loop") == 0) {
+	if (argc == 5 && strcmp(argv[1], "join") == 0)
+		return (join(start(argv[2], argv[3]), argv[4]));
+	if (argc == 5 && strncmp(argv[1], "loop", 4) == 0) {
+		bool all = strcmp(argv[1], "loop-abort") == 0, some = all || strcmp(argv[1], "loop") == 0;
+
 		for (n = atoi(argv[4]); n > 0; n--) {
 			s = start(argv[2], argv[3]);
 			exchange(s);
-			if (n % 2 == 0)
+			if (all || (some && n % 2 == 0))
 				setsockopt(s, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 			close(s);
 		}

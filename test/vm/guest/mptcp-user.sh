@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# mptcp(4) as its users meet it: /dev/mptcp, sysctls, jails, ordinary programs through the preload library.
+#
+#	guest vtnet0 (203.0.113.1, .11) ==== tap (.2) Linux: port 5009 MPTCP, 5010 TCP, both send back what they get; 5011 HTTP over MPTCP
+. /amptcp/library.sh
+mptcp=/amptcp/mptcp
+mptcpctl=/amptcp/mptcpctl
+preload="env LD_PRELOAD=/amptcp/libmptcp_preload.so"
+
+# ask WORDS...: a command to the Linux end; its answer is the next line on the console.
+ask() {
+	echo "HOST $*"
+	read -r answer
+	case $answer in failed*) return 1 ;; esac
+}
+# linux NAME: a counter of the Linux kernel's, in $value.
+linux() {
+	ask counters
+	value=0
+	for pair in $answer; do
+		case $pair in "$1"=*) value=${pair#*=} ;; esac
+	done
+}
+ours() { sysctl -n "net.inet.mptcp.stats.$1"; }
+# is REQUEST NUMBER...: whether the first is the second.
+is() { [ "$1" = "$2" ]; }
+
+expect "without the module the preload library gives programs what they ask for" $preload nc -h
+kldload /amptcp/mptcp.ko
+result $? "the module loads"
+sysctl net.inet.tcp.msl=100 >/dev/null
+ifconfig vtnet0 inet 203.0.113.1/24 up
+ifconfig vtnet0 inet 203.0.113.11/32 alias
+ifconfig lo0 127.0.0.1/8 up
+expect "the Linux end is on the wire" wait_for 10 ping -c 1 -t 1 203.0.113.2
+
+# The device.
+expect "the device tells of the module: $($mptcpctl state)" $mptcpctl state
+expect "what must be refused, is" $mptcpctl refused
+$mptcpctl open >/tmp/open &
+holder=$!
+wait_for 10 grep -q open /tmp/open
+refuse "the module stays while somebody has the device open" kldunload mptcp
+kill $holder
+wait $holder 2>/dev/null
+kldunload mptcp && kldload /amptcp/mptcp.ko
+result $? "... and goes afterwards"
+
+# Switches.
+for pair in enabled=2 checksum=-1 syn_retries=13 coupled=2 orphan_seconds=0 fin_seconds=3601 scheduler=best; do
+	refuse "net.inet.mptcp.$pair is refused" sysctl net.inet.mptcp.$pair
+done
+for pair in scheduler=roundrobin scheduler=minrtt checksum=1 checksum=0; do
+	expect "net.inet.mptcp.$pair" sysctl net.inet.mptcp.$pair
+done
+sysctl -n net.inet.tcp.cc.available | grep -q lia
+result $? "LIA is among the congestion control algorithms"
+
+# Ordinary programs.
+before=$(ours established)
+echo 'hello, multipath' | $preload nc -N -w 20 203.0.113.2 5009 >/tmp/echoed
+is "$(cat /tmp/echoed)" 'hello, multipath' && [ "$(ours established)" -gt "$before" ]
+result $? "nc through the preload library speaks MPTCP"
+echo 'hello, path' | nc -N -w 20 203.0.113.2 5009 >/tmp/echoed
+is "$(cat /tmp/echoed)" 'hello, path' && [ "$(ours established)" -eq $((before + 1)) ]
+result $? "... without it TCP"
+echo 'hello, path' | $preload nc -N -w 20 203.0.113.2 5010 >/tmp/echoed
+is "$(cat /tmp/echoed)" 'hello, path'
+result $? "... and TCP with a server that has no MPTCP"
+if [ -x /usr/bin/fetch ]; then
+	before=$(ours established)
+	ask hash 3000000
+	$preload fetch -q -o /tmp/fetched http://203.0.113.2:5011/3000000
+	is "$(sha256 -q /tmp/fetched)" "$answer" && [ "$(ours established)" -gt "$before" ]
+	result $? "fetch through the preload library: 3 MB over MPTCP, hashes equal"
+	rm -f /tmp/fetched
+else
+	note "this userland has no fetch: skipped"
+fi
+
+# Events and information.
+$mptcpctl events 3 30 >/tmp/events &
+listener=$!
+wait_for 10 grep -q ready /tmp/events
+$mptcp hold 203.0.113.2 5009 >/tmp/hold &
+holder=$!
+wait_for 10 grep -q waiting /tmp/hold
+$mptcpctl list >/tmp/list
+grep -q '^token [1-9][0-9]* established subflows 1' /tmp/list
+result $? "the list has the connection ($(head -1 /tmp/list))"
+token=$(sed -n 's/^token \([0-9]*\) .*/\1/p' /tmp/list | head -1)
+$mptcpctl info "$token" | grep -q 'subflow 0 established 203.0.113.1:[0-9]*-203.0.113.2:5009'
+result $? "... with its subflow"
+linux MPJoinAckRx
+before=$value
+number=$($mptcpctl add "$token" 203.0.113.11 0 203.0.113.2 5009)
+result $? "a second subflow, from another address: number $number"
+two() { $mptcpctl info "$token" | grep -q 'subflow [1-9][0-9]* established 203.0.113.11'; }
+wait_for 10 two
+result $? "... is established ($($mptcpctl info "$token" | tail -1))"
+linux MPJoinAckRx
+[ "$value" -gt "$before" ]
+result $? "... as Linux says, which counts $value MP_JOINs"
+refuse "a local address that is not here" $mptcpctl add "$token" 192.0.2.99 0 203.0.113.2 5009
+port=$($mptcpctl info "$token" | sed -n 's/.*203.0.113.11:\([0-9]*\)-.*/\1/p' | head -1)
+refuse "a port that is taken" $mptcpctl add "$token" 203.0.113.11 "$port" 203.0.113.2 5009
+expect "it becomes a backup" $mptcpctl priority "$token" "$number" backup
+$mptcpctl info "$token" | grep -q "subflow $number .*backup"
+result $? "... and says so"
+expect "it is removed" $mptcpctl remove "$token" "$number"
+gone() { ! $mptcpctl info "$token" | grep -q 'subflow [1-9][0-9]* established'; }
+wait_for 10 gone
+result $? "... and gone"
+kill $holder
+wait $holder 2>/dev/null
+wait $listener
+result $? "events came: $(sed -n 's/ token.*//p' /tmp/events | tr '\n' ' ')"
+grep -q '^established' /tmp/events && grep -q '^subflow-up' /tmp/events
+result $? "... of the connection and its subflow"
+
+# Jails.
+jail -c name=ip path=/ ip4.addr=203.0.113.11 persist >/dev/null
+expect "a jail of one address has MPTCP" jexec ip $mptcp info 203.0.113.2 5009
+refuse "... and no device" jexec ip $mptcpctl state
+expect "... adds a subflow from its own address" jexec ip $mptcp join 203.0.113.2 5009 203.0.113.11
+refuse "... and none from another" jexec ip $mptcp join 203.0.113.2 5009 203.0.113.1
+jail -r ip
+make_jail vj
+expect "a jail with a network stack has a device" jexec vj $mptcpctl state
+jexec vj sysctl net.inet.mptcp.enabled=0 >/dev/null && [ "$(sysctl -n net.inet.mptcp.enabled)" = 1 ]
+result $? "... and switches of its own"
+jail -r vj
+result $? "... and goes"
+
+$mptcp hold 203.0.113.2 5009 >/tmp/hold &
+holder=$!
+wait_for 10 grep -q waiting /tmp/hold
+refuse "the module stays while a socket is open" kldunload mptcp
+kill $holder
+wait $holder 2>/dev/null
+quiet() { [ "$(vmstat -m | awk '$1 == "mptcp" { print $2 }')" = 0 ]; }
+wait_for 30 quiet
+result $? "all memory is given back"
+kldunload mptcp
+result $? "the module unloads"
