@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Makes the module's own TCP output function out of the kernel's sources it is built against (sys/netinet/tcp_output.c on standard input):
-# the same function under another name, with one call replaced by ours and without what the kernel defines anyway. Nothing of that file is
+# the same function under another name, with two calls replaced by ours and without what the kernel defines anyway. Nothing of that file is
 # kept in this project. Anything that is not found exactly once ends the build: then this kernel is one the module does not know.
 
 BEGIN {
@@ -43,6 +43,10 @@ skipping {
 	sub(/tcp_addoptions\(&to, opt\)/, "mptcp_output_options(tp, \\&to, opt, \\&len, off, \\&flags, \\&sendalot)")
 	calls++
 }
+/recwin = lmin\(lmax\(sbspace\(&so->so_rcv\), 0\),/ {
+	sub(/lmax\(sbspace\(&so->so_rcv\), 0\)/, "mptcp_output_window(tp)")
+	windows++
+}
 /^#include <netinet\/tcp_var\.h>/ {
 	includes++
 	$0 = $0 "\n#include \"mptcp_output.h\""
@@ -68,6 +72,7 @@ END {
 		print held
 	must("tcp_default_output()", names)
 	must("the call of tcp_addoptions()", calls)
+	must("the receive window", windows)
 	must("the include of tcp_var.h", includes)
 	must("tcp_setpersist()", ends)
 	if (skipped < 1)

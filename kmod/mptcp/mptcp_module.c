@@ -53,9 +53,12 @@ mptcp_load(void)
 		error = mptcp_check_layout();
 	if (error != 0)
 		return (error);
-	error = mptcp_stack_attach();
+	error = mptcp_conn_attach();
 	if (error != 0)
 		return (error);
+	error = mptcp_stack_attach();
+	if (error != 0)
+		goto conn;
 	error = mptcp_lia_attach();
 	if (error != 0)
 		goto stack;
@@ -73,6 +76,8 @@ lia:
 	(void)mptcp_lia_detach();
 stack:
 	(void)mptcp_stack_detach();
+conn:
+	mptcp_conn_detach();
 	return (error);
 }
 
@@ -99,6 +104,7 @@ mptcp_unload(void)
 		return (error);
 	}
 	mptcp_control_detach();
+	mptcp_conn_detach();
 	mptcp_loaded = false;
 	return (0);
 }

@@ -94,6 +94,8 @@ half(int s)
 			err(1, "write");
 	if (shutdown(s, SHUT_WR) == -1)
 		err(1, "shutdown");
+	/* Long enough for the peer to find the window closed and to probe it. */
+	usleep(700000);
 	while ((n = read(s, data, sizeof(data))) > 0)
 		got += (size_t)n;
 	if (n == -1)

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The worker's receiving half:
+ *
+ *   subflow so_rcv --all of it--> sf_in --by mappings--> in order: meta so_rcv
+ *                                                   \--> else: mc_reassembly, until what is missing comes
+ *
+ * Nothing mapped waits in a subflow for room at the connection: TCP has acknowledged it, and what fills the gap may be behind it. What is
+ * beyond the connection's window is dropped; the peer has no DATA_ACK for it.
+ */
+#include "mptcp_var.h"
+
+#include <sys/protosw.h>
+
+#include <netinet/tcp_fsm.h>
+
+/* A chunk and the end of its mbuf chain. */
+struct piece {
+	struct mptcp_chunk	chunk;
+	struct mbuf		*tail;
+};
+
+/* In order, to be appended to the meta socket at once. */
+struct delivery {
+	struct mbuf	*head, *tail;
+	uint32_t	length;
+};
+
+void
+mptcp_receive_start(struct mptcp_conn *mc)
+{
+	uint32_t seed;
+
+	arc4random_buf(&seed, sizeof(seed));
+	MC_LOCK(mc);
+	mptcp_reassembly_init(&mc->mc_reassembly, mc->mc_rcv_next, mc->mc_rcv_edge, MPTCP_CHUNKS_MAX, seed);
+	mc->mc_told_edge = mc->mc_rcv_edge;
+	MC_UNLOCK(mc);
+	mc->mc_tuned_at = sbinuptime();
+	mc->mc_tuned_at_dsn = mc->mc_rcv_next;
+}
+
+void
+mptcp_receive_free(struct mptcp_conn *mc)
+{
+	struct mptcp_chunk *chunk;
+
+	while ((chunk = mptcp_reassembly_take_any(&mc->mc_reassembly)) != NULL) {
+		m_freem(chunk->data);
+		free(__containerof(chunk, struct piece, chunk), M_MPTCP);
+	}
+}
+
+static void
+append(struct mbuf **head, struct mbuf **tail, struct mbuf *m)
+{
+	if (*head == NULL)
+		*head = m;
+	else
+		(*tail)->m_next = m;
+	*tail = m_last(m);
+}
+
+/* Everything in the subflow's buffer. True if there was something, or the end. */
+static bool
+drain(struct mptcp_subflow *sf)
+{
+	struct socket *so = sf->sf_so;
+	struct sockbuf *sb = &so->so_rcv;
+	struct mbuf *m, *head;
+	uint32_t length = 0;
+	bool end;
+
+	SOCKBUF_LOCK(sb);
+	head = sb->sb_mb;
+	for (m = head; m != NULL; m = m->m_next) {
+		length += (uint32_t)m->m_len;
+		sbfree(sb, m);
+	}
+	sb->sb_mb = NULL;
+	SB_EMPTY_FIXUP(sb);
+	end = (sb->sb_state & SBS_CANTRCVMORE) != 0;
+	SOCKBUF_UNLOCK(sb);
+	if (head != NULL) {
+		append(&sf->sf_in, &sf->sf_in_tail, head);
+		sf->sf_in_length += length;
+		sf->sf_octets_received += length;
+		sf->sf_ack_due = true;
+	}
+	sf->sf_eof = end;
+	return (length != 0 || end);
+}
+
+/* Takes the first `length` octets off sf_in. NULL: no memory. */
+static struct mbuf *
+take(struct mptcp_subflow *sf, uint32_t length)
+{
+	struct mbuf *m = sf->sf_in, *last = NULL, *rest, *at;
+	uint32_t left = length;
+
+	KASSERT(length > 0 && length <= sf->sf_in_length, ("%s: %u of %u", __func__, length, sf->sf_in_length));
+	for (at = m; left > 0 && (uint32_t)at->m_len <= left; at = at->m_next) {
+		left -= (uint32_t)at->m_len;
+		last = at;
+	}
+	if (left > 0) {
+		rest = m_split(at, (int)left, M_NOWAIT);
+		if (rest == NULL)
+			return (NULL);
+		if (at == sf->sf_in_tail)
+			sf->sf_in_tail = m_last(rest);
+		last = at;
+		at = rest;
+	}
+	last->m_next = NULL;
+	sf->sf_in = at;
+	if (at == NULL)
+		sf->sf_in_tail = NULL;
+	sf->sf_in_length -= length;
+	sf->sf_in_ssn += length;
+	return (m);
+}
+
+static struct mbuf *
+take_front(struct mbuf **chain, uint32_t length, uint32_t all)
+{
+	struct mbuf *m = *chain, *rest;
+
+	if (length == all) {
+		*chain = NULL;
+		return (m);
+	}
+	rest = m_split(m, (int)length, M_NOWAIT);
+	if (rest == NULL)
+		return (NULL);
+	*chain = rest;
+	return (m);
+}
+
+static void
+deliver(struct mptcp_conn *mc, struct delivery *out, struct mbuf *m, uint32_t length)
+{
+	append(&out->head, &out->tail, m);
+	out->length += length;
+	mc->mc_octets_received += length;
+}
+
+/* Octets of a subflow with their number: to the socket, to wait, or away. */
+static void
+place(struct mptcp_conn *mc, struct delivery *out, struct mbuf *chain, uint64_t dsn, uint32_t length)
+{
+	struct mptcp_arrival arrival = { .dsn = dsn, .length = length };
+	struct mptcp_piece next;
+	struct mptcp_chunk *before;
+	struct piece *piece;
+	struct mbuf *m, *skipped;
+	uint32_t at = 0;
+
+	while (mptcp_reassembly_next_piece(&mc->mc_reassembly, &arrival, &next)) {
+		if (next.offset > at) {
+			skipped = take_front(&chain, next.offset - at, length - at);
+			if (skipped == NULL)
+				break;
+			m_freem(skipped);
+			at = next.offset;
+		}
+		m = take_front(&chain, next.length, length - at);
+		if (m == NULL)
+			break;
+		at += next.length;
+		if (next.in_order) {
+			mptcp_reassembly_delivered(&mc->mc_reassembly, next.length);
+			deliver(mc, out, m, next.length);
+			while ((before = mptcp_reassembly_pull(&mc->mc_reassembly)) != NULL) {
+				deliver(mc, out, before->data, before->length);
+				free(__containerof(before, struct piece, chunk), M_MPTCP);
+			}
+			continue;
+		}
+		before = mptcp_reassembly_before(&mc->mc_reassembly, next.dsn);
+		if (before != NULL) {
+			piece = __containerof(before, struct piece, chunk);
+			piece->tail->m_next = m;
+			piece->tail = m_last(m);
+			mptcp_reassembly_extend(&mc->mc_reassembly, before, next.length);
+			continue;
+		}
+		piece = malloc(sizeof(*piece), M_MPTCP, M_NOWAIT | M_ZERO);
+		if (piece != NULL) {
+			piece->chunk.dsn = next.dsn;
+			piece->chunk.length = next.length;
+			piece->chunk.data = m;
+			piece->tail = m_last(m);
+			if (mptcp_reassembly_hold(&mc->mc_reassembly, &piece->chunk))
+				continue;
+			free(piece, M_MPTCP);
+		}
+		/* The peer will send it again. */
+		m_freem(m);
+		mptcp_count(MPTCP_CNT_reassembly_full);
+	}
+	m_freem(chain);
+	if (arrival.duplicate != 0) {
+		mc->mc_octets_duplicate += arrival.duplicate;
+		mptcp_count(MPTCP_CNT_old_skipped);
+	}
+	if (arrival.beyond != 0)
+		mptcp_count(MPTCP_CNT_beyond_dropped);
+}
+
+/* Adds octets [from, from + length) of sf_in to a mapping's checksum. True when the mapping is complete; `*good` then tells. */
+static bool
+check(struct mptcp_subflow *sf, struct mptcp_mapping *mapping, uint32_t length, bool *good)
+{
+	struct mbuf *m;
+	uint32_t n;
+	bool done = false;
+
+	for (m = sf->sf_in; length > 0; m = m->m_next) {
+		n = min(length, m->m_len);
+		if (n > 0)
+			done = mptcp_mapping_take(mapping, mtod(m, const uint8_t *), n, good);
+		length -= n;
+	}
+	return (done);
+}
+
+/*
+ * Data that cannot be placed: no mapping, or its checksum is wrong (RFC 8684 section 3.7). With another subflow this one is reset, and
+ * the peer sends its data again there; else MP_FAIL asks for plain TCP, and what came waits for the infinite mapping.
+ */
+static void
+fail(struct mptcp_conn *mc, struct mptcp_subflow *sf)
+{
+	bool alone = mc->mc_count == 1;
+
+	if (sf->sf_failed)
+		return;
+	sf->sf_failed = true;
+	MC_LOCK(mc);
+	sf->sf_fail_dsn = mc->mc_rcv_next;
+	sf->sf_pending |= MPTCP_OPT_FAIL;
+	if (!alone) {
+		sf->sf_reset_reason = MPTCP_RST_MIDDLEBOX;
+		sf->sf_reset_flags = 0;
+	}
+	MC_UNLOCK(mc);
+	mptcp_count(MPTCP_CNT_fail_sent);
+	if (alone)
+		sf->sf_ack_due = true;
+	else
+		sf->sf_doomed = true;
+}
+
+/* Places what sf_in holds as far as its mappings go. */
+static void
+sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out)
+{
+	struct mptcp_mapping *found;
+	uint32_t left, length;
+	uint64_t dsn;
+	struct mbuf *m;
+	bool infinite, good, whole;
+
+	while (sf->sf_in_length > 0 && !sf->sf_doomed) {
+		good = whole = true;
+		MC_LOCK(mc);
+		found = mptcp_map_find(&sf->sf_received, sf->sf_in_ssn, &dsn, &left, &infinite);
+		length = min(left, sf->sf_in_length);
+		if (found != NULL && found->has_checksum) {
+			/* Nothing of a mapping is used before all of it is good. */
+			whole = length == left;
+			if (whole) {
+				found->seen = found->sum = 0;
+				(void)check(sf, found, length, &good);
+			}
+		}
+		MC_UNLOCK(mc);
+		if (found == NULL && !infinite) {
+			mptcp_count(MPTCP_CNT_unmapped_dropped);
+			fail(mc, sf);
+			return;
+		}
+		if (!whole)
+			return;
+		if (!good) {
+			mptcp_count(MPTCP_CNT_checksum_bad);
+			fail(mc, sf);
+			return;
+		}
+		m = take(sf, length);
+		if (m == NULL)
+			return;
+		place(mc, out, m, dsn, length);
+		MC_LOCK(mc);
+		mptcp_map_advance(&sf->sf_received, sf->sf_in_ssn);
+		MC_UNLOCK(mc);
+	}
+}
+
+/* Grows the receive buffer when the program takes in a round trip most of what it can hold. */
+static void
+tune(struct mptcp_conn *mc)
+{
+	struct socket *so = mc->mc_so;
+	struct mptcp_subflow *sf;
+	sbintime_t now, rtt = SBT_1S / 10;
+	uint32_t size;
+
+	if ((so->so_rcv.sb_flags & SB_AUTOSIZE) == 0 || !V_tcp_do_autorcvbuf || so->so_rcv.sb_hiwat >= (u_int)V_tcp_autorcvbuf_max)
+		return;
+	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link)
+		if (sf->sf_srtt != 0 && sf->sf_srtt > rtt)
+			rtt = sf->sf_srtt;
+	now = sbinuptime();
+	if (mc->mc_rcv_next - mc->mc_tuned_at_dsn >= so->so_rcv.sb_hiwat / 8 * 7) {
+		if (now - mc->mc_tuned_at <= rtt) {
+			size = min(so->so_rcv.sb_hiwat * 2, V_tcp_autorcvbuf_max);
+			SOCKBUF_LOCK(&so->so_rcv);
+			(void)sbreserve_locked(so, SO_RCV, size, NULL);
+			size = so->so_rcv.sb_hiwat;
+			SOCKBUF_UNLOCK(&so->so_rcv);
+			TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link) {
+				SOCKBUF_LOCK(&sf->sf_so->so_rcv);
+				(void)sbreserve_locked(sf->sf_so, SO_RCV, size, NULL);
+				SOCKBUF_UNLOCK(&sf->sf_so->so_rcv);
+			}
+		}
+		mc->mc_tuned_at = now;
+		mc->mc_tuned_at_dsn = mc->mc_rcv_next;
+	} else if (now - mc->mc_tuned_at > rtt) {
+		mc->mc_tuned_at = now;
+		mc->mc_tuned_at_dsn = mc->mc_rcv_next;
+	}
+}
+
+void
+mptcp_receive(struct mptcp_conn *mc)
+{
+	struct mptcp_subflow *sf, *next;
+	struct delivery out = { 0 };
+	struct socket *so = mc->mc_so;
+	bool eof = false, fallback;
+
+	if (!mc->mc_told_connected)
+		return;
+	MC_LOCK(mc);
+	fallback = mc->mc_state == MPTCP_FALLBACK;
+	mptcp_reassembly_set_edge(&mc->mc_reassembly, mc->mc_rcv_edge + 1);	/* a probe of a closed window is welcome */
+	MC_UNLOCK(mc);
+	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link) {
+		if (sf->sf_state != MPTCP_SF_UP && sf->sf_state != MPTCP_SF_DEAD)
+			continue;
+		(void)drain(sf);
+		sort_out(mc, sf, &out);
+		if (sf->sf_eof && sf->sf_in_length == 0)
+			eof = true;
+	}
+	if (out.head != NULL) {
+		if (so != NULL && !mc->mc_closed) {
+			SOCKBUF_LOCK(&so->so_rcv);
+			if ((so->so_rcv.sb_state & SBS_CANTRCVMORE) == 0) {
+				sbappendstream_locked(&so->so_rcv, out.head, 0);
+				out.head = NULL;
+			}
+			sorwakeup_locked(so);
+		}
+		/* Nobody is there to read it. */
+		m_freem(out.head);
+	}
+	MC_LOCK(mc);
+	mc->mc_rcv_next = mc->mc_reassembly.next + (mc->mc_eof && !fallback ? 1 : 0);
+	if (mc->mc_peer_fin && !mc->mc_eof && !fallback && mc->mc_reassembly.next == mc->mc_peer_fin_dsn) {
+		mc->mc_eof = true;
+		mc->mc_rcv_next++;
+		mc->mc_ack_due = true;
+	}
+	if (fallback && eof)
+		mc->mc_eof = true;
+	/* As TCP: data for a program that has closed is answered by a reset. */
+	if (mc->mc_closed && out.length > 0)
+		mptcp_conn_fail(mc, ECONNRESET);
+	MC_UNLOCK(mc);
+	TAILQ_FOREACH_SAFE(sf, &mc->mc_subflows, sf_link, next) {
+		if (sf->sf_doomed)
+			mptcp_subflow_close(mc, sf, true);
+		else if (sf->sf_eof && sf->sf_in_length == 0 && !fallback && !sf->sf_shut && sf->sf_state == MPTCP_SF_UP && !mc->mc_eof) {
+			/* The peer ends this subflow and no more. */
+			sf->sf_shut = true;
+			mptcp_send_dead(mc, sf);
+			(void)sf->sf_so->so_proto->pr_shutdown(sf->sf_so);
+		}
+	}
+}
+
+void
+mptcp_receive_window(struct mptcp_conn *mc)
+{
+	struct mptcp_subflow *sf;
+	struct socket *so = mc->mc_so;
+	uint64_t edge;
+	uint32_t space, step;
+	bool all = false, told = false;
+
+	if (!mc->mc_told_connected)
+		return;
+	if (so != NULL && !mc->mc_closed) {
+		tune(mc);
+		space = (uint32_t)lmax(sbspace(&so->so_rcv), 0);
+		/* No silly windows. */
+		step = min(so->so_rcv.sb_hiwat / 2, 2 * 1460);
+		MC_LOCK(mc);
+		edge = mc->mc_rcv_next + space;
+		if (mptcp_dsn_after(edge, mc->mc_rcv_edge + step - 1))
+			mc->mc_rcv_edge = edge;
+		/* The peer learns it by the way unless that would be late: less than a quarter of the buffer was offered. */
+		if (mc->mc_rcv_edge - mc->mc_told_edge >= so->so_rcv.sb_hiwat / 4 ||
+		    (mc->mc_rcv_edge != mc->mc_told_edge && mc->mc_told_edge - mc->mc_rcv_next < so->so_rcv.sb_hiwat / 8))
+			all = true;
+		if (all)
+			mc->mc_told_edge = mc->mc_rcv_edge;
+		MC_UNLOCK(mc);
+	}
+	all |= mc->mc_ack_due;
+	mc->mc_ack_due = false;
+	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link) {
+		if (sf->sf_ack_due || (all && sf->sf_state == MPTCP_SF_UP)) {
+			sf->sf_ack_due = false;
+			mptcp_subflow_push(sf);
+			told = true;
+		}
+	}
+	if (told) {
+		MC_LOCK(mc);
+		mc->mc_told_edge = mc->mc_rcv_edge;
+		MC_UNLOCK(mc);
+	}
+}
