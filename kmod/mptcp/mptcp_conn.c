@@ -287,6 +287,30 @@ connected(struct mptcp_conn *mc, struct mptcp_subflow *sf)
 		soisconnected(mc->mc_so);
 }
 
+/* Listeners learn whether the peer speaks MPTCP once that is certain. */
+static void
+tell_state(struct mptcp_conn *mc)
+{
+	struct mptcp_event event = { 0 };
+	enum mptcp_state state;
+
+	if (!mc->mc_told_connected)
+		return;
+	MC_LOCK(mc);
+	state = mc->mc_state;
+	event.ev_cause = mc->mc_fallback_cause;
+	event.ev_flags = mc->mc_checksum ? MPTCP_FLAG_CHECKSUM : 0;
+	MC_UNLOCK(mc);
+	if (state == MPTCP_ESTABLISHED && !mc->mc_told_established) {
+		mc->mc_told_established = true;
+		mptcp_tell(mc, NULL, MPTCP_EVENT_ESTABLISHED, &event);
+	}
+	if (state == MPTCP_FALLBACK && !mc->mc_told_fallback) {
+		mc->mc_told_fallback = true;
+		mptcp_tell(mc, NULL, MPTCP_EVENT_FALLBACK, &event);
+	}
+}
+
 /* What became of the subflows' TCP connections since we last looked. */
 static void
 look_at_subflows(struct mptcp_conn *mc)
@@ -446,6 +470,7 @@ mptcp_conn_run(struct mptcp_conn *mc)
 	if (mc->mc_over || mc->mc_listening || mc->mc_embryo)
 		return;
 	look_at_subflows(mc);
+	tell_state(mc);
 	mptcp_receive(mc);
 	mptcp_send_acked(mc);
 	bury_subflows(mc);

@@ -188,6 +188,7 @@ mptcp_subflow_create(struct mptcp_conn *mc, int family, bool joins, struct threa
 	struct tcp_function_set set = { .function_set_name = "mptcp" };
 	struct sockopt sopt = { .sopt_dir = SOPT_SET, .sopt_level = IPPROTO_TCP, .sopt_name = TCP_FUNCTION_BLK,
 	    .sopt_val = &set, .sopt_valsize = sizeof(set) };
+	char lia[] = MPTCP_LIA_NAME;
 	struct mptcp_subflow *sf;
 	struct socket *so;
 	struct inpcb *inp;
@@ -201,6 +202,13 @@ mptcp_subflow_create(struct mptcp_conn *mc, int family, bool joins, struct threa
 	if (error != 0) {
 		soclose(so);
 		return (error);
+	}
+	/* A further one has what the first one has, which may be the program's choice: inherit(). */
+	if (V_mptcp_coupled && !joins) {
+		sopt.sopt_name = TCP_CONGESTION;
+		sopt.sopt_val = lia;
+		sopt.sopt_valsize = sizeof(lia);
+		(void)so->so_proto->pr_ctloutput(so, &sopt);
 	}
 	sf = mptcp_subflow_alloc(M_WAITOK);
 	mptcp_conn_ref(mc);

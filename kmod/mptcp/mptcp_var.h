@@ -183,6 +183,7 @@ struct mptcp_conn {
 	u_int			mc_count;	/* subflows in the list */
 	bool			mc_listening;	/* mc_first's socket is the listener */
 	bool			mc_told_connected;	/* soisconnected() was called */
+	bool			mc_told_established, mc_told_fallback;	/* events sent */
 	bool			mc_shut;	/* no more data from the program: a DATA_FIN is due */
 	bool			mc_closed;	/* close(2): nobody reads any more */
 	bool			mc_held;	/* the worker has a reference to mc_so, until mc_over */

@@ -39,12 +39,6 @@ const MAX_EARLY = 1024;
 const KEEP_CLOSED = 16;
 /** Events are taken in pieces; a peer that makes many must not keep the loop. */
 const MAX_PIECES = 64;
-/**
- * Every further subflow joins as a backup, and becomes a regular one by MP_PRIO this long after its handshake: a Linux server (seen with
- * 6.18) puts data in the wrong place that comes over a subflow before its application has let go of the connection's socket, see
- * linux/mptcp-connector.ts. MP_PRIO is not acknowledged (RFC 8684 section 3.3.8), so it is sent more than once.
- */
-const REGULAR_AFTER_MS = [30, 250, 1250];
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'EIO';
 const same = (a: Endpoint, b: Endpoint): boolean => a.address === b.address && a.port === b.port;
@@ -254,15 +248,6 @@ export class MultipathConnection implements MptcpConnection {
 
   #subflowEstablished(record: SubflowRecord): void {
     this.#emit({ type: 'subflow-established', subflow: this.#subflow(record) });
-    for (const delay of REGULAR_AFTER_MS)
-      this.#clock.setTimeout(() => {
-        if (this.#disposed || this.#closed || record.state !== 'established' || record.backup) return;
-        try {
-          this.#setPriority(record, false);
-        } catch {
-          // Gone in between, and its event is on the way; or the kernel is short of memory, and there is another time.
-        }
-      }, delay);
   }
 
   #subflowClosed({ local, remote, error }: Pick<NativeMptcpEvent, 'local' | 'remote' | 'error'>): void {
@@ -379,12 +364,12 @@ export class MultipathConnection implements MptcpConnection {
     for (let attempt = 0; ; attempt++) {
       const local = { address: request.localAddress, port: nextPort(request.localAddress) };
       const remote = { ...request.remote };
-      const options = { backup: request.backup ?? false, now: this.#clock.now() };
-      const record = this.#table.add(local, remote, options);
+      const backup = request.backup ?? false;
+      const record = this.#table.add(local, remote, { backup, now: this.#clock.now() });
       if (!record) throw new PlatformError('adding a subflow: no number is free', 'ELIMIT');
       try {
         request.beforeSyn({ local, remote });
-        this.#numbers.set(record.id, this.multipath.control.addSubflow(token, local, remote, true));
+        this.#numbers.set(record.id, this.multipath.control.addSubflow(token, local, remote, backup));
         return this.#subflow(record);
       } catch (error) {
         this.#table.cancel(record.id);
@@ -419,16 +404,10 @@ export class MultipathConnection implements MptcpConnection {
     this.multipath.control.removeSubflow(token, this.#numbers.get(id)!);
   }
 
-  #setPriority(record: SubflowRecord, backup: boolean): void {
-    const number = this.#numbers.get(record.id);
-    if (this.token !== undefined && number !== undefined)
-      this.multipath.control.setBackup(this.token, number, backup);
-  }
-
   async setBackup(id: number, backup: boolean): Promise<void> {
-    this.#needMptcp('changing a subflow');
+    const token = this.#needMptcp('changing a subflow');
     const record = this.#find(id, 'changing a subflow');
-    this.#setPriority(record, backup);
+    this.multipath.control.setBackup(token, this.#numbers.get(id)!, backup);
     record.backup = backup;
   }
 
