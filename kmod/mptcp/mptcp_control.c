@@ -11,6 +11,9 @@
 
 #include <net/route.h>
 
+#include "opt_inet.h"
+#include "opt_inet6.h"
+
 #define	MPTCP_EVENT_QUEUE	4096		/* events a descriptor may leave unread */
 
 /* One open descriptor. */

@@ -192,7 +192,7 @@ look(struct mptcp_conn *mc, bool fallback, struct path *paths, struct mptcp_sche
 		paths[n].sf = sf;
 		paths[n].rto = 0;
 		inp = sotoinpcb(sf->sf_so);
-		INP_RLOCK(inp);
+		INP_WLOCK(inp);	/* wanted by tcp_timer_active() */
 		stale = false;
 		if ((inp->inp_flags & INP_DROPPED) == 0 && sf->sf_state == MPTCP_SF_UP && !sf->sf_shut) {
 			tp = intotcpcb(inp);
@@ -207,7 +207,7 @@ look(struct mptcp_conn *mc, bool fallback, struct path *paths, struct mptcp_sche
 			sf->sf_srtt = sched[n].srtt_us * SBT_1US;
 			stale = tp->t_rxtshift > 0 && !tcp_timer_active(tp, TT_PERSIST) && !fallback;
 		}
-		INP_RUNLOCK(inp);
+		INP_WUNLOCK(inp);
 		if (stale && !sf->sf_stale && mc->mc_count > 1)
 			mptcp_send_dead(mc, sf);
 		sf->sf_stale = stale;

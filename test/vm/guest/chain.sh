@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The whole chain of the product, with a Linux server: two paths of a few Mbit/s each, and a connection that uses both.
+# The whole chain of the product, with a Linux server: two paths of 1 Mbit/s each (an emulated processor under a debugging kernel does not do much more), and a connection that uses both.
 #
 #	ha -------- xa ====== 203.0.111.0/24 ====== the providers' ====== Linux: RLOCs 203.0.121.1, 203.0.122.1
 #	            xa ====== 203.0.112.0/24 ====== router              EIDs 198.18.2.10 (two RLOCs), .4.10 (one), .5.10 (no MPTCP)
@@ -66,8 +66,8 @@ jexec xa pfctl -q -e 2>/dev/null
 shape() {
 	ipfw -q flush
 	for path in 1 2; do
-		ipfw pipe $path config bw $1Mbit/s delay 10 queue 100KBytes
-		ipfw pipe 1$path config bw $1Mbit/s delay 10 queue 100KBytes
+		ipfw pipe $path config bw $1Mbit/s delay 10 queue 20KBytes
+		ipfw pipe 1$path config bw $1Mbit/s delay 10 queue 20KBytes
 		ipfw -q add pipe $path udp from any to 203.0.12$path.1 4341 out xmit vtnet0
 		ipfw -q add pipe 1$path udp from 203.0.12$path.1 to any 4341 in recv vtnet0
 	done
@@ -83,7 +83,7 @@ case $answer in "multipath true"*) ok "... with mptcp(4)" ;; *) not_ok "with mpt
 # octets of the chain's server that came over each path, and went there
 spread() { ask paths; note "paths: $answer"; }
 
-expect "a server with one RLOC, not shaped: hashes equal" jexec ha $flow echo -n 1000000 198.18.4.10 5001
+expect "a server with one RLOC, not shaped: hashes equal" jexec ha $flow echo -n 500000 198.18.4.10 5001
 note "$_output"
 expect "a server with two RLOCs, not shaped: hashes equal" jexec ha $flow echo -n 1000000 198.18.2.10 5001
 note "$_output"
@@ -92,8 +92,8 @@ spread
 ask linux
 note "Linux: $answer"
 
-MBIT=${MBIT:-$(kenv -q amptcp.mbit || echo 4)}
-OCTETS=${OCTETS:-$(kenv -q amptcp.octets || echo 4000000)}
+MBIT=${MBIT:-$(kenv -q amptcp.mbit || echo 1)}
+OCTETS=${OCTETS:-$(kenv -q amptcp.octets || echo 1500000)}
 shape $MBIT
 # took SERVER: seconds of an exchange, in $seconds.
 took() {

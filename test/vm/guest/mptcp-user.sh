@@ -26,13 +26,17 @@ ours() { sysctl -n "net.inet.mptcp.stats.$1"; }
 # is REQUEST NUMBER...: whether the first is the second.
 is() { [ "$1" = "$2" ]; }
 
-expect "without the module the preload library gives programs what they ask for" $preload nc -h
+ifconfig lo0 127.0.0.1/8 up
+$flow echoserve 127.0.0.1 5001 &
+server=$!
+wait_for 10 $flow echo -n 1 127.0.0.1 5001
+expect "without the module the preload library gives programs what they ask for" $preload $flow echo -n 1000 127.0.0.1 5001
+kill $server
 kldload /amptcp/mptcp.ko
 result $? "the module loads"
 sysctl net.inet.tcp.msl=100 >/dev/null
 ifconfig vtnet0 inet 203.0.113.1/24 up
 ifconfig vtnet0 inet 203.0.113.11/32 alias
-ifconfig lo0 127.0.0.1/8 up
 expect "the Linux end is on the wire" wait_for 10 ping -c 1 -t 1 203.0.113.2
 
 # The device.
