@@ -23,9 +23,10 @@ belongs(const struct lisp_index *index, const struct lisp_prefix *prefix)
 }
 
 void
-lisp_index_init(struct lisp_index *index)
+lisp_index_init(struct lisp_index *index, uint8_t af)
 {
 	memset(index, 0, sizeof(*index));
+	index->ways = af == LISP_AF_V4 ? LISP_INDEX_WAYS_V4 : LISP_INDEX_WAYS_V6;
 	index->due = BUILD_FROM;
 }
 
@@ -45,14 +46,32 @@ lisp_index_memory(const struct lisp_index *index)
 
 /* Where the prefix is in its line, or `count`. */
 static unsigned
-find(const struct lisp_index_line *line, uint64_t key, uint32_t tag)
+find(const struct lisp_index *index, const struct lisp_index_line *line, uint64_t key, uint32_t tag)
 {
-	unsigned i;
+	const uint32_t *cells = line->cells;
+	unsigned i, ways = index->ways;
 
 	for (i = 0; i < line->count; i++)
-		if (line->keys[i] == key && line->tags[i] == tag)
+		if (cells[i] == tag && cells[ways + i] == (uint32_t)(key >> 32) &&
+		    (ways == LISP_INDEX_WAYS_V4 || cells[2 * ways + i] == (uint32_t)key))
 			break;
 	return (i);
+}
+
+static void
+move(const struct lisp_index *index, struct lisp_index_line *line, unsigned from, unsigned to)
+{
+	unsigned at;
+
+	for (at = 0; at + index->ways <= 15; at += index->ways)
+		line->cells[at + to] = line->cells[at + from];
+}
+
+static inline uint32_t
+tag_of(const struct lisp_prefix *prefix, uint32_t value)
+{
+	LISP_ASSERT(value <= LISP_INDEX_VALUE_MAX);
+	return (value << 8 | prefix->len);
 }
 
 static void
@@ -65,11 +84,11 @@ spill(struct lisp_index_line *line, unsigned length)
 }
 
 void
-lisp_index_put(struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix, void *value)
+lisp_index_put(struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix, uint32_t value)
 {
 	struct lisp_index_line *line;
 	uint64_t key;
-	unsigned i;
+	unsigned i, ways = index->ways;
 
 	if (!belongs(index, prefix))
 		return;
@@ -80,8 +99,8 @@ lisp_index_put(struct lisp_index *index, uint32_t iid, const struct lisp_prefix 
 		spill(line, prefix->len);
 		return;
 	}
-	if (line->count == LISP_INDEX_WAYS) {
-		unsigned shortest = line->tags[LISP_INDEX_WAYS - 1] & 0xff;
+	if (line->count == ways) {
+		unsigned shortest = line->cells[ways - 1] & 0xff;
 
 		if (prefix->len <= shortest) {
 			spill(line, prefix->len);
@@ -90,19 +109,17 @@ lisp_index_put(struct lisp_index *index, uint32_t iid, const struct lisp_prefix 
 		spill(line, shortest);
 		line->count--;
 	}
-	for (i = line->count; i > 0 && (line->tags[i - 1] & 0xff) < prefix->len; i--) {
-		line->keys[i] = line->keys[i - 1];
-		line->values[i] = line->values[i - 1];
-		line->tags[i] = line->tags[i - 1];
-	}
-	line->keys[i] = key;
-	line->values[i] = value;
-	line->tags[i] = iid << 8 | prefix->len;
+	for (i = line->count; i > 0 && (line->cells[i - 1] & 0xff) < prefix->len; i--)
+		move(index, line, i - 1, i);
+	line->cells[i] = tag_of(prefix, value);
+	line->cells[ways + i] = (uint32_t)(key >> 32);
+	if (ways != LISP_INDEX_WAYS_V4)
+		line->cells[2 * ways + i] = (uint32_t)key;
 	line->count++;
 }
 
 void
-lisp_index_add(struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix, void *value)
+lisp_index_add(struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix, uint32_t value)
 {
 	index->prefixes++;
 	index->lengths[length_class(prefix)]++;
@@ -110,7 +127,8 @@ lisp_index_add(struct lisp_index *index, uint32_t iid, const struct lisp_prefix 
 }
 
 void
-lisp_index_replace(struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix, void *value)
+lisp_index_replace(struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix, uint32_t before,
+    uint32_t value)
 {
 	struct lisp_index_line *line;
 	uint64_t key;
@@ -120,12 +138,12 @@ lisp_index_replace(struct lisp_index *index, uint32_t iid, const struct lisp_pre
 		return;
 	key = lisp_index_key(&prefix->addr);
 	line = lisp_index_line(index, iid, key);
-	if ((i = find(line, key, iid << 8 | prefix->len)) < line->count)
-		line->values[i] = value;
+	if ((i = find(index, line, key, tag_of(prefix, before))) < line->count)
+		line->cells[i] = tag_of(prefix, value);
 }
 
 void
-lisp_index_remove(struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix)
+lisp_index_remove(struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix, uint32_t value)
 {
 	struct lisp_index_line *line;
 	uint64_t key;
@@ -138,17 +156,14 @@ lisp_index_remove(struct lisp_index *index, uint32_t iid, const struct lisp_pref
 		return;
 	key = lisp_index_key(&prefix->addr);
 	line = lisp_index_line(index, iid, key);
-	i = find(line, key, iid << 8 | prefix->len);
+	i = find(index, line, key, tag_of(prefix, value));
 	if (i < line->count) {
-		for (line->count--; i < line->count; i++) {
-			line->keys[i] = line->keys[i + 1];
-			line->values[i] = line->values[i + 1];
-			line->tags[i] = line->tags[i + 1];
-		}
+		for (line->count--; i < line->count; i++)
+			move(index, line, i + 1, i);
 	} else if (line->overflow != SATURATED && --line->overflow == 0)
 		line->floor = 0;
 	/* Far too large by now: gone, until there are many again. */
-	if (index->prefixes < BUILD_FROM / 2 || index->prefixes < ((uint64_t)1 << (64 - index->shift)) / 16) {
+	if (index->prefixes < BUILD_FROM / 2 || index->prefixes < ((uint64_t)1 << (64 - index->shift)) / 4) {
 		lisp_index_fini(index);
 		index->due = index->prefixes > BUILD_FROM / 2 ? index->prefixes * 2 : BUILD_FROM;
 	}
@@ -169,11 +184,11 @@ choose_from(const struct lisp_index *index)
 	return (from);
 }
 
-/* Prefixes for so many lines: eight for five, when one in sixteen finds its line full. */
+/* Prefixes for so many lines: sixteen for five, when one in a hundred (IPv6: twenty) finds its line full. */
 static inline uint32_t
 room(unsigned bits)
 {
-	return ((8u << bits) / 5);
+	return ((16u << bits) / 5);
 }
 
 bool

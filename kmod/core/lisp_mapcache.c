@@ -17,6 +17,8 @@ struct locator_set {
 	struct locator_set	*next;		/* in its chain */
 	uint32_t		references;
 	uint32_t		hash;
+	uint32_t		iid;
+	uint32_t		number;		/* in `numbers` */
 	uint8_t			action;
 	uint8_t			nlocators;
 	struct lisp_locator	locators[];
@@ -32,13 +34,16 @@ struct entry {
 
 struct lisp_mapcache {
 	struct lisp_lpm		*lpm;		/* prefix -> locator_set */
-	struct lisp_index	v4;		/* the same, quicker, where there are many */
+	struct lisp_index	v4;		/* prefix -> its set's number, quicker, where there are many */
 	struct lisp_index	v6;
 	struct entry		**chunks;
 	uint32_t		*chains;	/* of entries: slot number + 1 */
 	uint32_t		nchains;	/* a power of two */
 	struct locator_set	**sets;		/* chains of sets */
 	uint32_t		nset_chains;	/* a power of two */
+	struct locator_set	**numbers;	/* sets by number */
+	uint32_t		*free_numbers;	/* a stack of those not in use */
+	uint32_t		nnumbers;
 	uint32_t		nsets;
 	size_t			set_octets;
 	uint32_t		max;
@@ -80,7 +85,7 @@ set_size(unsigned nlocators)
 static uint32_t
 set_hash(const struct lisp_mapping *mapping)
 {
-	uint32_t hash = ((uint32_t)mapping->action << 8) | mapping->nlocators;
+	uint32_t hash = mapping->iid * 0x9e3779b1u + (((uint32_t)mapping->action << 8) | mapping->nlocators);
 	unsigned i;
 
 	for (i = 0; i < mapping->nlocators; i++) {
@@ -97,7 +102,7 @@ set_is(const struct locator_set *set, const struct lisp_mapping *mapping)
 {
 	unsigned i;
 
-	if (set->action != mapping->action || set->nlocators != mapping->nlocators)
+	if (set->iid != mapping->iid || set->action != mapping->action || set->nlocators != mapping->nlocators)
 		return (false);
 	for (i = 0; i < set->nlocators; i++) {
 		const struct lisp_locator *a = &set->locators[i], *b = &mapping->locators[i];
@@ -131,6 +136,36 @@ sets_grow(struct lisp_mapcache *cache)
 	cache->nset_chains = nchains;
 }
 
+/* Room for twice as many numbers; false: there is none. */
+static bool
+numbers_grow(struct lisp_mapcache *cache)
+{
+	uint32_t i, nnumbers = cache->nnumbers == 0 ? CHAINS_MIN : cache->nnumbers * 2;
+	struct locator_set **numbers;
+	uint32_t *free_numbers;
+
+	if (nnumbers > LISP_INDEX_VALUE_MAX + 1)
+		return (false);
+	numbers = lisp_alloc(nnumbers * sizeof(numbers[0]));
+	free_numbers = lisp_alloc(nnumbers * sizeof(free_numbers[0]));
+	if (numbers == NULL || free_numbers == NULL) {
+		lisp_free(numbers);
+		lisp_free(free_numbers);
+		return (false);
+	}
+	/* It grows when none is free. The lowest is taken first. */
+	for (i = 0; i < cache->nnumbers; i++)
+		numbers[i] = cache->numbers[i];
+	for (i = 0; i < nnumbers - cache->nnumbers; i++)
+		free_numbers[i] = nnumbers - 1 - i;
+	lisp_free(cache->numbers);
+	lisp_free(cache->free_numbers);
+	cache->numbers = numbers;
+	cache->free_numbers = free_numbers;
+	cache->nnumbers = nnumbers;
+	return (true);
+}
+
 /* A set of these contents with one reference more, or NULL. */
 static struct locator_set *
 set_take(struct lisp_mapcache *cache, const struct lisp_mapping *mapping)
@@ -143,10 +178,15 @@ set_take(struct lisp_mapcache *cache, const struct lisp_mapping *mapping)
 			set->references++;
 			return (set);
 		}
+	if (cache->nsets == cache->nnumbers && !numbers_grow(cache))
+		return (NULL);
 	if ((set = lisp_alloc(set_size(mapping->nlocators))) == NULL)
 		return (NULL);
 	set->references = 1;
 	set->hash = hash;
+	set->iid = mapping->iid;
+	set->number = cache->free_numbers[cache->nnumbers - cache->nsets - 1];
+	cache->numbers[set->number] = set;
 	set->action = mapping->action;
 	set->nlocators = mapping->nlocators;
 	memcpy(set->locators, mapping->locators, mapping->nlocators * sizeof(set->locators[0]));
@@ -170,8 +210,17 @@ set_give(struct lisp_mapcache *cache, struct locator_set *set)
 		link = &(*link)->next;
 	*link = set->next;
 	cache->nsets--;
+	cache->numbers[set->number] = NULL;
+	cache->free_numbers[cache->nnumbers - cache->nsets - 1] = set->number;
 	cache->set_octets -= set_size(set->nlocators);
 	lisp_free(set);
+	if (cache->nsets != 0)
+		return;
+	lisp_free(cache->numbers);
+	lisp_free(cache->free_numbers);
+	cache->numbers = NULL;
+	cache->free_numbers = NULL;
+	cache->nnumbers = 0;
 }
 
 /* ----------------------------------------------------------------- entries */
@@ -227,8 +276,8 @@ lisp_mapcache_new(uint32_t max_entries)
 		return (NULL);
 	cache->max = max_entries;
 	cache->nchains = cache->nset_chains = CHAINS_MIN;
-	lisp_index_init(&cache->v4);
-	lisp_index_init(&cache->v6);
+	lisp_index_init(&cache->v4, LISP_AF_V4);
+	lisp_index_init(&cache->v6, LISP_AF_V6);
 	cache->lpm = lisp_lpm_new();
 	cache->chunks = lisp_alloc(((size_t)max_entries / CHUNK + 1) * sizeof(cache->chunks[0]));
 	cache->chains = lisp_alloc(CHAINS_MIN * sizeof(cache->chains[0]));
@@ -256,6 +305,8 @@ lisp_mapcache_free(struct lisp_mapcache *cache)
 			lisp_free(set);
 		}
 	lisp_free(cache->sets);
+	lisp_free(cache->numbers);
+	lisp_free(cache->free_numbers);
 	lisp_free(cache->chains);
 	lisp_free(cache->chunks);
 	lisp_index_fini(&cache->v4);
@@ -276,7 +327,8 @@ lisp_mapcache_memory(const struct lisp_mapcache *cache)
 	return (sizeof(*cache) + lisp_lpm_memory(cache->lpm) + lisp_index_memory(&cache->v4) +
 	    lisp_index_memory(&cache->v6) + cache->set_octets +
 	    (cache->used + CHUNK - 1) / CHUNK * CHUNK * sizeof(struct entry) + cache->nchains * sizeof(cache->chains[0]) +
-	    cache->nset_chains * sizeof(cache->sets[0]) + (cache->max / CHUNK + 1) * sizeof(cache->chunks[0]));
+	    cache->nset_chains * sizeof(cache->sets[0]) +
+	    cache->nnumbers * (sizeof(cache->numbers[0]) + sizeof(cache->free_numbers[0])) + (cache->max / CHUNK + 1) * sizeof(cache->chunks[0]));
 }
 
 int
@@ -363,7 +415,7 @@ index_rebuild(struct lisp_mapcache *cache, struct lisp_index *index)
 		struct entry *entry = entry_at(cache, i);
 
 		if (entry != NULL && index_of(cache, &entry->eid) == index)
-			lisp_index_put(index, entry->iid, &entry->eid, entry->set);
+			lisp_index_put(index, entry->iid, &entry->eid, entry->set->number);
 	}
 }
 
@@ -389,7 +441,7 @@ lisp_mapcache_set(struct lisp_mapcache *cache, const struct lisp_mapping *mappin
 		/* A replacement finds its place made. */
 		LISP_ASSERT(error == 0 && old == before);
 		entry->set = set;
-		lisp_index_replace(index_of(cache, &mapping->eid), mapping->iid, &mapping->eid, set);
+		lisp_index_replace(index_of(cache, &mapping->eid), mapping->iid, &mapping->eid, before->number, set->number);
 		set_give(cache, before);
 		return (error);
 	}
@@ -413,7 +465,7 @@ lisp_mapcache_set(struct lisp_mapcache *cache, const struct lisp_mapping *mappin
 	entry->next = *chain;
 	*chain = number + 1;
 	cache->count++;
-	lisp_index_add(index_of(cache, &entry->eid), entry->iid, &entry->eid, set);
+	lisp_index_add(index_of(cache, &entry->eid), entry->iid, &entry->eid, set->number);
 	if (lisp_index_renew(index_of(cache, &entry->eid)))
 		index_rebuild(cache, index_of(cache, &entry->eid));
 	return (0);
@@ -430,7 +482,7 @@ lisp_mapcache_delete(struct lisp_mapcache *cache, uint32_t iid, const struct lis
 		return (ENOENT);
 	set = lisp_lpm_remove(cache->lpm, iid, eid);
 	LISP_ASSERT(set == entry->set);
-	lisp_index_remove(index_of(cache, eid), iid, eid);
+	lisp_index_remove(index_of(cache, eid), iid, eid, set->number);
 	link = &cache->chains[entry->hash & (cache->nchains - 1)];
 	while (slot_at(cache, *link - 1) != entry)
 		link = &slot_at(cache, *link - 1)->next;
@@ -478,9 +530,10 @@ int
 lisp_mapcache_peek(const struct lisp_mapcache *cache, uint32_t iid, const struct lisp_addr *addr, uint8_t *action,
     const struct lisp_locator **locators, unsigned *count)
 {
-	const struct locator_set *set = lisp_index_lookup(addr->af == LISP_AF_V4 ? &cache->v4 : &cache->v6, iid, addr);
+	uint32_t number = lisp_index_lookup(addr->af == LISP_AF_V4 ? &cache->v4 : &cache->v6, iid, addr);
+	const struct locator_set *set = number == LISP_INDEX_NONE ? NULL : cache->numbers[number];
 
-	if (set == NULL && (set = lisp_lpm_lookup(cache->lpm, iid, addr)) == NULL)
+	if ((set == NULL || set->iid != iid) && (set = lisp_lpm_lookup(cache->lpm, iid, addr)) == NULL)
 		return (ENOENT);
 	*action = set->action;
 	*locators = set->locators;

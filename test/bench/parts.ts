@@ -55,7 +55,16 @@ export interface Idle {
 
 export type Lookups = Record<
   string,
-  { lookupsPerSecond: number; lookupNs: number; decideNs: number; memoryKiB: number }
+  {
+    /** The best round's. */
+    lookupsPerSecond: number;
+    lookupNs: number;
+    decideNs: number;
+    medianNs: number;
+    /** One access to memory that no cache holds, at that time on that machine. */
+    tripNs: number;
+    memoryKiB: number;
+  }
 >;
 
 export interface Failover {

@@ -120,6 +120,14 @@ export function json(results: Results): string {
   });
 }
 
+/** What a lookup among 100,000 prefixes costs in trips to memory, the worse of both families: it takes one if the caches are others'. */
+export const lookupTrips = (lookups: NonNullable<PartResults['lookups']>): number =>
+  Math.max(
+    ...['v4', 'v6'].map(
+      (family) => lookups[`${family}/100000`]!.lookupNs / lookups[`${family}/100000`]!.tripNs,
+    ),
+  );
+
 /** How much longer a lookup among 100,000 prefixes takes than one among 10, the worse of both families. */
 export function lookupSlowdown(lookups: NonNullable<PartResults['lookups']>): number {
   return Math.max(
@@ -176,8 +184,8 @@ function partLines(results: Results): string[] {
         slowdown <= 3,
       ),
       ...Object.entries(lookups).map(
-        ([name, { lookupsPerSecond, lookupNs, decideNs }]) =>
-          `  ${name.padEnd(10)} ${(lookupsPerSecond / 1e6).toFixed(1).padStart(6)} million/s, ${lookupNs} ns; whole decision ${decideNs} ns`,
+        ([name, { lookupsPerSecond, lookupNs, medianNs, decideNs, tripNs }]) =>
+          `  ${name.padEnd(10)} ${(lookupsPerSecond / 1e6).toFixed(1).padStart(6)} million/s, ${lookupNs} ns (median ${medianNs}); whole decision ${decideNs} ns; a trip to memory ${tripNs} ns`,
       ),
     );
   }
