@@ -20,6 +20,7 @@
 #include <net/bpf.h>
 #include <net/if_clone.h>
 #include <net/if_types.h>
+#include <net/netisr.h>
 #include <net/route.h>
 #include <net/route/nhop.h>
 
@@ -104,8 +105,9 @@ lisp_underlay_output(struct mbuf *m, unsigned int af, bool whole)
 }
 
 /*
- * Sends ICMP 'fragmentation needed' or 'packet too big' to the sender of the inner packet. The sender may be this host: the
- * answer comes back through the loopback interface, outside the caller's locks.
+ * Sends ICMP 'fragmentation needed' or 'packet too big' to the sender of the inner packet, as if it had come in by the loopback
+ * interface, outside the caller's locks. A socket of this host's is found whatever routing table it sends by, one that has
+ * another host's address by tproxy(4)'s hook; to anybody else it is forwarded.
  */
 static void
 lisp_answer_too_big(struct lisp_softc *sc, struct mbuf *m, const struct lisp_inner *inner, uint16_t mtu)
@@ -138,8 +140,9 @@ lisp_answer_too_big(struct lisp_softc *sc, struct mbuf *m, const struct lisp_inn
 	answer->m_data += answer_at;
 	answer->m_len = answer->m_pkthdr.len = (int)length;
 	M_SETFIB(answer, M_GETFIB(m));
+	answer->m_pkthdr.rcvif = V_loif;
 	LISP_COUNT(sc, ICMP_SENT);
-	(void)lisp_underlay_output(answer, inner->af, false);
+	(void)netisr_queue(inner->af == LISP_AF_V4 ? NETISR_IP : NETISR_IPV6, answer);
 }
 
 /* ---------------------------------------------------------------- encapsulation */

@@ -68,8 +68,9 @@ jexec ha tcpdump -n -l -i epair0a --immediate-mode 'tcp[tcpflags] & tcp-rst != 0
     >/tmp/resets 2>/tmp/resets.err &
 wait_for 10 grep -q listening /tmp/resets.err
 
-connections() { jexec xa netstat -an -p tcp | grep -v '10[.]0[.]2[.]15' | grep -c 'ESTAB\|SYN_\|FIN_\|CLOS'; }
+connections() { jexec xa netstat -an -p tcp | grep -v '10[.]0[.]2[.]15' | grep -c 'ESTAB\|SYN_\|FIN_\|CLOSE_\|CLOSING'; }
 flows() { jexec xa sysctl -n net.inet.tproxy.flows; }
+busy() { [ "$(stat_of xa decapsulated)" -gt "$1" ]; }
 no_flows() { [ "$(flows)" -eq 0 ]; }
 
 for address in 198.18.2.10 2001:db8:2::10; do
@@ -92,6 +93,22 @@ result $? "the client never answered what was not for it: no RST"
 expect "tproxy(4) forgets the flows when the connections are gone" wait_for 30 no_flows
 [ "$(connections)" -eq 0 ]
 result $? "... and no socket is left but those that listen"
+
+# A path's MTU falls in the middle of a transfer: lisp(4)'s ICMP is for the client's address, and for our socket.
+for address in 198.18.2.10 2001:db8:2::10; do
+	before=$(stat_of xa icmp_sent)
+	jexec ha $flow send -n 1500000 -r 500000 -t 60 $address 5001 >/tmp/told 2>&1 &
+	client=$!
+	wait_for 30 busy $(($(stat_of xa decapsulated) + 300))
+	for interface in p1:epair3b p2:epair4b; do jexec ${interface%:*} ifconfig ${interface#*:} mtu 1400; done
+	wait $client
+	result $? "the paths' MTU falls: the transfer completes ($address: $(cat /tmp/told))"
+	[ "$(stat_of xa icmp_sent)" -gt "$before" ]
+	result $? "... told by $(($(stat_of xa icmp_sent) - before)) ICMP messages"
+	for interface in p1:epair3b p2:epair4b; do jexec ${interface%:*} ifconfig ${interface#*:} mtu 1500; done
+	# Forgets what the paths took.
+	ask reload
+done
 
 # Twenty at once, of the same client.
 for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
@@ -119,7 +136,6 @@ expect "nothing is left of those either" wait_for 30 no_flows
 # Killed in the middle of a transfer.
 jexec ha $flow send -n 200000000 198.18.2.10 5001 >/tmp/told 2>&1 &
 client=$!
-busy() { [ "$(stat_of xa decapsulated)" -gt "$1" ]; }
 wait_for 30 busy $(($(stat_of xa decapsulated) + 500))
 ask kill
 wait $agent 2>/dev/null
