@@ -14,6 +14,7 @@
 import { pathKey, type Path } from '../lisp/mapping.js';
 import type { Clock, MptcpEvent, PlatformError, Subflow } from '../platform/platform.js';
 import type { GatewayCounters } from './account.js';
+import { Ageing } from './ageing.js';
 import type { Connection, TrackedSubflow } from './connection.js';
 import type { GatewayLog } from './gateway.js';
 import type { Pins } from './pins.js';
@@ -49,8 +50,6 @@ export const DEFAULT_FOLLOW: FollowOptions = {
   retryMaxMs: 30_000,
   attempts: 8,
 };
-
-const GRAIN_MS = 5;
 
 export class Follower {
   /** Connections that wait for a time. */
@@ -379,38 +378,3 @@ const untracked = (subflow: Subflow, path: Path, since: number): TrackedSubflow 
   manual: false,
   since,
 });
-
-/** A line of connections that wait equally long, and one timer for all of them. */
-class Ageing {
-  private line: { connection: Connection; due: number }[] = [];
-  private timer: unknown;
-
-  constructor(
-    private readonly clock: Clock,
-    private readonly ripe: (connection: Connection) => void,
-  ) {}
-
-  add(connection: Connection, ms: number): void {
-    this.line.push({ connection, due: this.clock.now() + ms });
-    this.timer ??= this.clock.setTimeout(() => this.look(), ms);
-  }
-
-  private look(): void {
-    this.timer = undefined;
-    const now = this.clock.now();
-    let count = 0;
-    while (count < this.line.length && this.line[count]!.due <= now) count++;
-    const ripe = this.line.slice(0, count);
-    this.line = this.line.slice(count);
-    // Coarse on purpose: at most one timer in GRAIN_MS, however many there are.
-    if (this.line.length > 0)
-      this.timer = this.clock.setTimeout(() => this.look(), Math.max(GRAIN_MS, this.line[0]!.due - now));
-    for (const { connection } of ripe) this.ripe(connection);
-  }
-
-  stop(): void {
-    this.clock.clearTimeout(this.timer);
-    this.timer = undefined;
-    this.line = [];
-  }
-}
