@@ -28,7 +28,7 @@
         ['OS=="linux"', {
           'defines': ['_GNU_SOURCE'],
           'sources': [
-            'linux/descriptors.c', 'linux/poller.c',
+            'linux/descriptors.c', 'linux/poller.c', 'linux/join.c',
             'linux/mptcp.c', 'linux/mptcp_binding.cc',
             'linux/plane.c', 'linux/plane_segments.c',
             'linux/bpf/bpf_object.c', 'linux/bpf/bpf_route.c', 'linux/bpf/bpf_binding.cc',
@@ -37,7 +37,7 @@
         ['OS=="freebsd"', {
           'include_dirs': ['../../kmod/lisp', '../../kmod/mptcp', '../../kmod/tproxy', 'freebsd'],
           'sources': [
-            'freebsd/descriptors.c', 'freebsd/poller.c', 'freebsd/control.c',
+            'freebsd/descriptors.c', 'freebsd/poller.c', 'freebsd/join.c', 'freebsd/control.c',
             'freebsd/connector.c', 'freebsd/connector_binding.cc',
             'freebsd/mptcpctl.c', 'freebsd/mptcpctl_binding.cc',
             'freebsd/anchor.c', 'freebsd/divert.c', 'freebsd/tproxyctl.c', 'freebsd/interception_binding.cc',

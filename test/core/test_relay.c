@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/descriptors.h"
+#include "fake_join.h"
 #include "common/listener.h"
 #include "common/relay.h"
 
@@ -348,10 +349,12 @@ int main(void)
 {
 	int listener = listen_local();
 
-	for (int method = 0; method < 2; method++) {
+	static const char *const names[] = { "copy", "splice", "join" };
+
+	for (int method = AM_RELAY_COPY; method <= AM_RELAY_JOIN; method++) {
 		struct am_relay *relay;
 		struct am_relay_config config = { 2, (enum am_relay_method)method, (enum am_relay_method)method };
-		const char *name = method == AM_RELAY_COPY ? "copy" : "splice";
+		const char *name = names[method];
 
 		ok(am_relay_start(&relay, &config, on_closed, NULL) == 0, "%s: start", name);
 		transfers(relay, listener, name);
@@ -369,6 +372,9 @@ int main(void)
 		close(client.near);
 		close(server.near);
 	}
+	ok(fake_join_count() > 10 && fake_join_octets() > 1000000, "join: %u directions were joined, and moved %llu octets so",
+	    fake_join_count(), (unsigned long long)fake_join_octets());
+	ok(fake_join_open() == 0, "join: none is left");
 	listening();
 	close(listener);
 	printf("1..%d\n", count);

@@ -244,6 +244,12 @@ export async function buildAddon(
     ]);
     outputs.push(output);
   }
+  // What these headers may lack.
+  const splice = ['-include', join(project, 'test', 'vm', 'so_splice.h')];
+  const joined = join(objects, 'join.o');
+  await run('compiling join.c with SO_SPLICE', tools.clang, [
+    ...['-std=c11', ...flags, ...splice, '-c', join(directory, 'freebsd', 'join.c'), '-o', joined],
+  ]);
   await run('linking the addon for FreeBSD', tools.clang, [
     ...[...target, `--ld-path=${tools.lld}`, '-shared', '-o', join(objects, 'amptcp.node'), ...outputs],
     ...['-lc++', '-lcxxrt', '-lm'],
@@ -361,7 +367,17 @@ export async function prepare(
     [
       join(programs, 'agent.c'),
       ...[
-        ...['anchor', 'connector', 'control', 'descriptors', 'divert', 'lispctl', 'mptcpctl', 'poller'],
+        ...[
+          'anchor',
+          'connector',
+          'control',
+          'descriptors',
+          'divert',
+          'join',
+          'lispctl',
+          'mptcpctl',
+          'poller',
+        ],
         'tproxyctl',
       ].map((name) => join(library, `${name}.c`)),
       ...['descriptors', 'errno_name', 'listener', 'relay'].map((name) => join(common, `${name}.c`)),

@@ -7,6 +7,9 @@
  * IN while the direction it feeds holds nothing, OUT while the direction that feeds it holds something. So what one
  * side does not take, the other is not asked for: that is the back-pressure.
  *
+ * Where the kernel can join two sockets (join.h) a direction that has much to move is left to it: nothing is read here until the join
+ * has ended, and the octets are asked for now and then.
+ *
  * An idle session owns no buffer and no pipe. Reading goes into the worker's buffer; only what cannot be written
  * at once stays with the direction, until it is gone.
  *
@@ -35,6 +38,7 @@
 #include <unistd.h>
 
 #include "descriptors.h"
+#include "join.h"
 #include "poller.h"
 
 #ifdef __linux__
@@ -64,6 +68,9 @@
 #define CHUNKS 1024u
 #define INDEX_BITS 20
 #define TIMER_GRAIN_MS 20
+/* How often joined directions are asked what they have moved; less often where there are many, each being a system call. */
+#define LOOK_MS 250
+#define LOOK_MANY_US 250
 /* Keepalive is for sessions that last: those that end sooner do without the system calls. */
 #define SETTLED_MS 1000
 #define SETTLE_GRAIN_MS 100
@@ -89,6 +96,9 @@ struct direction {
 	uint32_t capacity, start, end;
 	int pipe[2];
 	uint32_t ask; /* of the next splice(); 0: the last read was small, and the next is a copy */
+	bool joined;      /* the kernel moves what comes */
+	bool unjoinable;  /* ... and cannot for these sockets */
+	uint64_t before;  /* moved when it was joined */
 	bool eof;  /* the source has no more */
 	bool shut; /* and the sink has been told */
 	_Atomic uint64_t moved;
@@ -131,7 +141,8 @@ struct worker {
 	int spare_pipes[SPARE_PIPES][2];
 	unsigned spare_pipe_count, pipes;
 	size_t held;
-	int64_t now, next_check, next_settle;
+	unsigned joined; /* directions */
+	int64_t now, next_check, next_settle, next_look;
 	_Atomic unsigned count;
 	pthread_mutex_t mutex; /* commands, stopping */
 	struct command *commands, **last;
@@ -256,6 +267,59 @@ static ssize_t drain_pipe(const struct direction *d, int to)
 }
 #endif
 
+/* ------------------------------------------------------------ directions left to the kernel */
+
+static void moved_by_join(struct session *s, struct direction *d, int64_t octets)
+{
+	uint64_t now = d->before + (uint64_t)octets;
+
+	if (octets < 0 || now == atomic_load_explicit(&d->moved, memory_order_relaxed))
+		return;
+	s->active = s->worker->now;
+	atomic_store_explicit(&d->moved, now, memory_order_relaxed);
+}
+
+/* Nothing may be held. True: nothing is to be read here any more. */
+static bool join(struct session *s, int way)
+{
+	struct worker *w = s->worker;
+	struct direction *d = &s->directions[way];
+
+	if (am_join(s->sides[way == UP ? CLIENT : SERVER].fd, s->sides[way == UP ? SERVER : CLIENT].fd) < 0) {
+		/* What is wrong with a socket its own events tell. */
+		d->unjoinable = true;
+		return false;
+	}
+	d->before = atomic_load_explicit(&d->moved, memory_order_relaxed);
+	d->joined = true;
+	w->joined++;
+	if (w->next_look > w->now + LOOK_MS)
+		w->next_look = w->now + LOOK_MS;
+	return true;
+}
+
+static void unjoin(struct session *s, int way)
+{
+	struct direction *d = &s->directions[way];
+
+	if (!d->joined)
+		return;
+	moved_by_join(s, d, am_unjoin(s->sides[way == UP ? CLIENT : SERVER].fd));
+	d->joined = false;
+	s->worker->joined--;
+}
+
+static void look_at_joined(struct worker *w)
+{
+	int64_t pause = (int64_t)w->joined * LOOK_MANY_US / 1000;
+
+	for (struct session *s = w->sessions; s != NULL && w->joined > 0; s = s->next)
+		for (int way = UP; way <= DOWN; way++)
+			if (s->directions[way].joined)
+				moved_by_join(s, &s->directions[way], am_joined(s->sides[way == UP ? CLIENT : SERVER].fd));
+	w->next_look = w->joined == 0 ? INT64_MAX : w->now + (pause > LOOK_MS ? pause : LOOK_MS);
+}
+
 /* ------------------------------------------------------------ ending */
 
 /* Of the side that speaks MPTCP, if any. */
@@ -336,6 +400,8 @@ static void finish(struct session *s, enum am_close_reason reason, int error)
 	if (s->dead)
 		return;
 	s->dead = true;
+	unjoin(s, UP);
+	unjoin(s, DOWN);
 	memset(&report, 0, offsetof(struct am_session_report, subflows));
 	report.session = session_number(s);
 	report.reason = reason;
@@ -478,7 +544,11 @@ static void pump(struct session *s, int way)
 	uint32_t budget = TURN;
 	bool first = true;
 	bool more = true;
+	/* What could not be written at once was much. */
+	bool bulk = method == AM_RELAY_JOIN && !d->unjoinable && held(d) > 0;
 
+	/* It has ended, or there is more to say of the sockets than that. */
+	unjoin(s, way);
 	while (!s->dead) {
 		if (held(d) > 0) {
 			ssize_t put = drain(d, s->sides[to].fd);
@@ -496,7 +566,7 @@ static void pump(struct session *s, int way)
 			d->start = d->end = 0;
 			if (d->capacity != 0 && d->capacity != BUFFER_SIZE)
 				release(w, d);
-			if (budget == 0 || !more)
+			if (!bulk && (budget == 0 || !more))
 				/* More may be waiting; the poller will say so after the others had their turn. */
 				return release(w, d);
 		}
@@ -514,6 +584,8 @@ static void pump(struct session *s, int way)
 			shutdown(s->sides[to].fd, SHUT_WR);
 			return;
 		}
+		if (bulk && join(s, way))
+			return release(w, d);
 		ssize_t got = fill(w, d, method, s->sides[from].fd, &more);
 		if (d->pipe[0] >= 0 && (got == 0 || (got == -EAGAIN && first))) {
 			/* Readable, yet nothing to splice, or the end: an urgent octet may be next, and splice() does not
@@ -533,6 +605,7 @@ static void pump(struct session *s, int way)
 			d->eof = true;
 			s->active = w->now;
 		}
+		bulk = method == AM_RELAY_JOIN && !d->unjoinable && got >= (ssize_t)BULK;
 	}
 }
 
@@ -746,6 +819,8 @@ static void *run(void *argument)
 		if (stopping)
 			break;
 		wait = w->next_check < w->next_settle ? w->next_check : w->next_settle;
+		if (w->next_look < wait)
+			wait = w->next_look;
 		wait = wait == INT64_MAX ? 60000 : wait - w->now + 1;
 		if (wait < 0)
 			wait = 0;
@@ -760,6 +835,9 @@ static void *run(void *argument)
 		}
 		if (told)
 			obey(w);
+		/* First: what the kernel has moved is no idleness. */
+		if (w->next_look <= w->now)
+			look_at_joined(w);
 		if (w->next_check <= w->now)
 			check_timeouts(w);
 		if (w->next_settle <= w->now)
@@ -849,7 +927,7 @@ int am_relay_start(struct am_relay **out, const struct am_relay_config *config, 
 		w->relay = r;
 		w->last = &w->commands;
 		w->now = now_ms();
-		w->next_check = w->next_settle = INT64_MAX;
+		w->next_check = w->next_settle = w->next_look = INT64_MAX;
 		pthread_mutex_init(&w->mutex, NULL);
 		error = -am_poller_open(&w->poller);
 		if (error == 0)
@@ -930,7 +1008,7 @@ int am_relay_run(struct am_relay *r, int client, int server, const struct am_ses
 		d->buffer = NULL;
 		d->capacity = d->start = d->end = d->ask = 0;
 		d->pipe[0] = d->pipe[1] = -1;
-		d->eof = d->shut = false;
+		d->eof = d->shut = d->joined = d->unjoinable = false;
 		atomic_store(&d->moved, 0);
 	}
 	*number = session_number(s);

@@ -33,6 +33,8 @@ enum am_close_reason {
 enum am_relay_method {
 	AM_RELAY_COPY,
 	AM_RELAY_SPLICE,
+	/* As AM_RELAY_COPY; what turns out to be much is left to the kernel where it can join sockets. */
+	AM_RELAY_JOIN,
 };
 
 struct am_relay_config {

@@ -52,7 +52,8 @@ void Deliver(Napi::Env env, Napi::Function callback, std::vector<Report> &batch)
 
 enum am_relay_method Method(const Napi::Value &value)
 {
-	return value.As<Napi::String>().Utf8Value() == "splice" ? AM_RELAY_SPLICE : AM_RELAY_COPY;
+	std::string method = value.As<Napi::String>();
+	return method == "splice" ? AM_RELAY_SPLICE : method == "join" ? AM_RELAY_JOIN : AM_RELAY_COPY;
 }
 
 void Start(const Napi::CallbackInfo &info)

@@ -100,7 +100,7 @@ export interface NativeMptcp {
 }
 
 /** How a direction's bytes are moved: through a buffer, or a pipe. */
-export type RelayMethod = 'copy' | 'splice';
+export type RelayMethod = 'copy' | 'splice' | 'join';
 
 export interface NativeRelayReport {
   session: number;

@@ -87,7 +87,8 @@ export function createFreeBsdPlatform(options: FreeBsdPlatformOptions, parts: Fr
       () => host.open('lisp'),
       (name, value) => host.setSwitch(name, value),
     ),
-    relay: new ThreadsRelay(need(native, 'relay'), { up: 'copy', down: 'copy' }, options.relayThreads),
+    // Copied here, or moved by the kernel where it can (SO_SPLICE).
+    relay: new ThreadsRelay(need(native, 'relay'), { up: 'join', down: 'join' }, options.relayThreads),
     control: control ?? new ControlSockets(),
     clock,
     async configure({ rlocs, localPrefixes, clientPrefixes }: HostOptions): Promise<void> {

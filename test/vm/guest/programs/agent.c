@@ -557,7 +557,7 @@ call_listener(struct text *out __unused, const char *what)
 static int
 call_relay(struct text *out, const char *what)
 {
-	struct am_relay_config config = { .threads = 1, .up = AM_RELAY_COPY, .down = AM_RELAY_COPY };
+	struct am_relay_config config = { .threads = 1, .up = AM_RELAY_JOIN, .down = AM_RELAY_JOIN };
 	struct am_session_options options;
 	uint64_t down, session, up;
 	int error;
