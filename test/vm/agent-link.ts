@@ -54,7 +54,7 @@ export class AgentLink {
   readonly #worker: Worker;
   readonly #counter = new Int32Array(new SharedArrayBuffer(4));
   readonly #handlers = new Map<string, (message: never) => void>();
-  #port: MessagePort | undefined;
+  readonly #port: MessagePort;
   #next = 1;
   /** Came while a call waited for its answer. */
   #queued: Message[] = [];
@@ -63,26 +63,50 @@ export class AgentLink {
   readonly trace: string[] = [];
 
   private constructor(host: string, port: number) {
+    // What a call waits for is taken from this port; what nobody waits for comes as an event.
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
     this.#worker = new Worker(new URL('./agent-worker.js', import.meta.url), {
-      workerData: { host, port, posted: this.#counter.buffer },
+      workerData: { host, port, posted: this.#counter.buffer, answers: port2 },
+      transferList: [port2],
     });
   }
 
   static async open(host: string, port: number): Promise<AgentLink> {
     const link = new AgentLink(host, port);
     await new Promise<void>((resolve, reject) => {
-      link.#worker.once('message', (message: Message) =>
+      link.#port.once('message', (message: Message) =>
         message.connected ? resolve() : reject(new Error(message.gone)),
       );
       link.#worker.once('error', reject);
     });
-    // What a call waits for is taken from this port; what nobody waits for comes as an event.
-    const { port1, port2 } = new MessageChannel();
-    link.#port = port1;
-    link.#worker.postMessage({ port: port2 }, [port2]);
-    port1.on('message', (message: Message) => link.#deliver(message));
-    port1.unref();
-    return link;
+    return link.#listen();
+  }
+
+  /** The same where nobody can wait: a module that is required. */
+  static openSync(host: string, port: number): AgentLink {
+    const link = new AgentLink(host, port);
+    const { gone } = link.#take();
+    if (gone !== undefined) throw new PlatformError(`the agent at ${host}:${port}: ${gone}`, 'EPIPE');
+    return link.#listen();
+  }
+
+  #listen(): AgentLink {
+    this.#port.on('message', (message: Message) => this.#deliver(message));
+    this.#port.unref();
+    this.#worker.unref();
+    return this;
+  }
+
+  /** Stands still until something comes. */
+  #take(deadline = Date.now() + CALL_MS): Message {
+    for (;;) {
+      const before = Atomics.load(this.#counter, 0);
+      const received = receiveMessageOnPort(this.#port) as { message: Message } | undefined;
+      if (received) return received.message;
+      if (Date.now() > deadline) return { gone: 'no answer in time' };
+      Atomics.wait(this.#counter, 0, before, 1000);
+    }
   }
 
   on<T>(event: string, handler: (message: T) => void): void {
@@ -106,25 +130,19 @@ export class AgentLink {
     this.#worker.postMessage([id, name, ...words.map(escape)].join('\t') + '\n');
     const deadline = Date.now() + CALL_MS;
     for (;;) {
-      const before = Atomics.load(this.#counter, 0);
-      const received = receiveMessageOnPort(this.#port!) as { message: Message } | undefined;
-      if (received === undefined) {
-        if (this.#gone !== undefined) throw new PlatformError(`the agent is gone: ${this.#gone}`, 'EPIPE');
-        if (Date.now() > deadline) throw new PlatformError(`the agent does not answer ${name}`, 'ETIMEDOUT');
-        Atomics.wait(this.#counter, 0, before, 1000);
-        continue;
+      const message = this.#take(deadline);
+      if (message.gone !== undefined) {
+        this.#gone = message.gone;
+        throw new PlatformError(`the agent is gone, ${name}: ${this.#gone}`, 'EPIPE');
       }
-      const { message } = received;
-      if (message.gone !== undefined) this.#gone = message.gone;
-      else if (message.id === id) {
+      if (message.id === id) {
         if (message.error !== undefined)
           throw Object.assign(new Error(message.message), { code: message.error });
         return message.result ?? undefined;
-      } else {
-        if (this.#queued.length === 0)
-          setImmediate(() => this.#queued.splice(0).forEach((each) => this.#deliver(each)));
-        this.#queued.push(message);
       }
+      if (this.#queued.length === 0)
+        setImmediate(() => this.#queued.splice(0).forEach((each) => this.#deliver(each)));
+      this.#queued.push(message);
     }
   }
 
@@ -132,7 +150,7 @@ export class AgentLink {
   async close(): Promise<void> {
     // Whoever still calls, as a killed daemon's timers do, is told at once.
     this.#gone ??= 'closed';
-    this.#port?.close();
+    this.#port.close();
     await this.#worker.terminate();
   }
 }

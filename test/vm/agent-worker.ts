@@ -9,14 +9,13 @@ interface Data {
   host: string;
   /** Counts what was posted; waited upon. */
   posted: SharedArrayBuffer;
+  answers: MessagePort;
 }
 
-const { port, host, posted } = workerData as Data;
+const { port, host, posted, answers } = workerData as Data;
 const counter = new Int32Array(posted);
-/** Given to us when the connection is up. */
-let answers: MessagePort | undefined;
 const post = (message: unknown): void => {
-  (answers ?? parentPort!).postMessage(message);
+  answers.postMessage(message);
   Atomics.add(counter, 0, 1);
   Atomics.notify(counter, 0);
 };
@@ -32,7 +31,4 @@ socket.on('data', (chunk: string) => {
 });
 socket.on('error', (error) => post({ gone: error.message }));
 socket.on('close', () => post({ gone: 'the agent closed the connection' }));
-parentPort!.on('message', (message: string | { port: MessagePort }) => {
-  if (typeof message === 'string') socket.write(message);
-  else answers = message.port;
-});
+parentPort!.on('message', (message: string) => socket.write(message));

@@ -8,17 +8,24 @@
  *
  * A call: number, name, arguments; separated by tabs, with %XX for what would be mistaken. An answer: JSON on a line. When the
  * connection ends so does the agent, and with it every descriptor: as a daemon's death would.
+ *
+ * The guard's agent starts the daemon's as the user the guard names; what is handed over travels between the two:
+ *
+ *	guard  <-- TCP --> agent (root) --descriptors, SCM_RIGHTS--> agent (user) <-- TCP --> daemon
  */
 #include <sys/param.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <ifaddrs.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
@@ -55,6 +62,12 @@ static struct mptcpctl mptcp = { -1 };
 static struct am_listeners *listeners;
 static struct am_relay *relay;
 static struct am_connector *connector;
+/* Between the guard's agent and the daemon's. */
+static int pair_fd = -1;
+/* LISP control messages: one socket for each local address. */
+static int udp_fd[16];
+static int udp_fds;
+static const char *self, *own_address, *first_descriptor = "0";
 
 static char *argument[ARGUMENTS];
 static int arguments;
@@ -322,6 +335,32 @@ on_mptcp(void)
 	}
 }
 
+static void
+on_datagram(int fd)
+{
+	static unsigned char octets[65536];
+	struct sockaddr_storage from;
+	socklen_t length;
+	char room[INET6_ADDRSTRLEN];
+	uint16_t port;
+	ssize_t n;
+
+	for (;;) {
+		struct text t = { 0 };
+
+		length = sizeof(from);
+		n = recvfrom(fd, octets, sizeof(octets), MSG_DONTWAIT, (struct sockaddr *)&from, &length);
+		if (n == -1)
+			return;
+		am_address_format(&from, room, &port);
+		put(&t, "{\"event\":\"datagram\",\"descriptor\":%d,\"address\":\"%s\",\"port\":%u,\"data\":\"", fd, room, port);
+		for (ssize_t i = 0; i < n; i++)
+			put(&t, "%02x", octets[i]);
+		put(&t, "\"}");
+		send_line(&t);
+	}
+}
+
 /* ---------------------------------------------------------------- calls: 0, or errno, with the result in JSON */
 
 static int
@@ -346,7 +385,7 @@ call_run(struct text *out)
 		dup2(in[0], 0);
 		dup2(pipes[1], 1);
 		dup2(pipes[1], 2);
-		execv(argv[0], argv);
+		execvp(argv[0], argv);
 		_exit(127);
 	}
 	close(in[0]);
@@ -923,6 +962,191 @@ call_lisp(struct text *out, const char *what)
 	return (ENOSYS);
 }
 
+/* ---------------------------------------------------------------- LISP control messages */
+
+static int
+udp_open(struct text *out)
+{
+	struct sockaddr_storage address;
+	int error, fd, length, on = 1;
+
+	length = am_address_parse(arg(0), (uint16_t)number(1), &address);
+	if (length < 0)
+		return (-length);
+	if (udp_fds == nitems(udp_fd))
+		return (EMFILE);
+	fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return (errno);
+	if ((address.ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == -1) ||
+	    bind(fd, (struct sockaddr *)&address, (socklen_t)length) == -1) {
+		error = errno;
+		close(fd);
+		return (error);
+	}
+	udp_fd[udp_fds++] = fd;
+	put(out, "%d", fd);
+	return (0);
+}
+
+/* descriptor, address, port, octets in hexadecimal */
+static int
+udp_send(void)
+{
+	static unsigned char octets[65536];
+	struct sockaddr_storage address;
+	const char *hex = arg(3);
+	size_t count = strlen(hex) / 2;
+	unsigned octet;
+	int length;
+
+	length = am_address_parse(arg(1), (uint16_t)number(2), &address);
+	if (length < 0 || count > sizeof(octets))
+		return (EINVAL);
+	for (size_t i = 0; i < count; i++) {
+		if (sscanf(hex + 2 * i, "%2x", &octet) != 1)
+			return (EINVAL);
+		octets[i] = (unsigned char)octet;
+	}
+	return (sendto((int)number(0), octets, count, 0, (struct sockaddr *)&address, (socklen_t)length) == -1 ? errno : 0);
+}
+
+static int
+call_udp(struct text *out, const char *what)
+{
+	if (strcmp(what, "open") == 0)
+		return (udp_open(out));
+	if (strcmp(what, "send") == 0)
+		return (udp_send());
+	for (int i = 0; i < udp_fds; i++)
+		if (udp_fd[i] == (int)number(0)) {
+			close(udp_fd[i]);
+			udp_fd[i] = udp_fd[--udp_fds];
+			break;
+		}
+	return (0);
+}
+
+/* What libuv would list: addresses of interfaces that are up and running. */
+static int
+call_interfaces(struct text *out)
+{
+	struct ifaddrs *all, *each;
+	struct sockaddr_storage address;
+	char room[INET6_ADDRSTRLEN];
+	uint16_t port;
+
+	if (getifaddrs(&all) == -1)
+		return (errno);
+	put(out, "[");
+	for (each = all; each != NULL; each = each->ifa_next) {
+		if (each->ifa_addr == NULL || (each->ifa_flags & (IFF_UP | IFF_RUNNING)) != (IFF_UP | IFF_RUNNING) ||
+		    (each->ifa_addr->sa_family != AF_INET && each->ifa_addr->sa_family != AF_INET6))
+			continue;
+		memset(&address, 0, sizeof(address));
+		memcpy(&address, each->ifa_addr, each->ifa_addr->sa_len);
+		am_address_format(&address, room, &port);
+		put(out, "%s{\"name\":\"%s\",\"address\":\"%s\"}", out->octets[out->length - 1] == '[' ? "" : ",", each->ifa_name, room);
+	}
+	put(out, "]");
+	freeifaddrs(all);
+	return (0);
+}
+
+/* ---------------------------------------------------------------- guard and daemon */
+
+static int
+listen_on(const char *text, uint16_t port)
+{
+	struct sockaddr_storage address;
+	int length, listener, on = 1;
+
+	length = am_address_parse(text, port, &address);
+	if (length < 0)
+		errx(2, "%s: not an address", text);
+	listener = socket(address.ss_family, SOCK_STREAM, 0);
+	if (listener == -1 || setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||
+	    bind(listener, (struct sockaddr *)&address, (socklen_t)length) == -1 || listen(listener, 1) == -1)
+		err(1, "listening on %s", text);
+	return (listener);
+}
+
+/* user, group: the daemon's agent, as the guard starts its daemon. Returns the port it listens on. */
+static int
+call_spawn(struct text *out)
+{
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
+	char listener_text[16], pair_text[16], room[INET6_ADDRSTRLEN];
+	gid_t gid = (gid_t)number(1);
+	uid_t uid = (uid_t)number(0);
+	int ends[2], error, listener;
+	uint16_t port;
+	pid_t child;
+
+	/* Those that were. */
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	error = -am_socket_pair(ends);
+	if (error != 0)
+		return (error);
+	listener = listen_on(own_address, 0);
+	getsockname(listener, (struct sockaddr *)&address, &length);
+	am_address_format(&address, room, &port);
+	snprintf(listener_text, sizeof(listener_text), "%d", listener);
+	snprintf(pair_text, sizeof(pair_text), "%d", ends[1]);
+	child = fork();
+	if (child == 0) {
+		fcntl(ends[1], F_SETFD, 0);
+		/* As libuv does for a child with a user of its own. */
+		if (setgroups(1, &gid) == -1 || setgid(gid) == -1 || setuid(uid) == -1)
+			_exit(126);
+		execl(self, self, "-f", first_descriptor, "-l", listener_text, "-p", pair_text, own_address, "0", NULL);
+		_exit(127);
+	}
+	error = errno;
+	close(listener);
+	close(ends[1]);
+	if (child == -1) {
+		close(ends[0]);
+		return (error);
+	}
+	if (pair_fd != -1)
+		close(pair_fd);
+	pair_fd = ends[0];
+	put(out, "%u", port);
+	return (0);
+}
+
+static int
+call_hand_over(void)
+{
+	int fd = (int)number(0), sent;
+
+	if (pair_fd == -1)
+		return (ENOTCONN);
+	sent = am_message_send(pair_fd, "d", 1, &fd, 1);
+	return (sent < 0 ? -sent : 0);
+}
+
+static int
+call_take_over(struct text *out)
+{
+	int fds[AM_MESSAGE_FDS], length;
+	size_t count;
+	char octet;
+
+	if (pair_fd == -1)
+		return (ENOTCONN);
+	length = am_message_receive(pair_fd, &octet, 1, fds, &count);
+	if (length < 0)
+		return (-length);
+	if (count != 1)
+		return (EPROTO);
+	put(out, "%d", fds[0]);
+	return (0);
+}
+
 /* ---------------------------------------------------------------- the link */
 
 static int
@@ -933,7 +1157,7 @@ dispatch(struct text *out, const char *name)
 		int (*call)(struct text *, const char *);
 	} parts[] = { { "divert.", call_divert }, { "tproxy.", call_tproxy }, { "descriptors.", call_descriptor },
 	    { "listener.", call_listener }, { "relay.", call_relay }, { "connector.", call_connector }, { "lisp.", call_lisp },
-	    { "mptcp.", call_mptcp } };
+	    { "mptcp.", call_mptcp }, { "udp.", call_udp } };
 
 	if (strcmp(name, "run") == 0)
 		return (call_run(out));
@@ -941,6 +1165,14 @@ dispatch(struct text *out, const char *name)
 		return (call_open_divert(out));
 	if (strcmp(name, "openDevice") == 0)
 		return (call_open_device(out));
+	if (strcmp(name, "interfaces") == 0)
+		return (call_interfaces(out));
+	if (strcmp(name, "spawn") == 0)
+		return (call_spawn(out));
+	if (strcmp(name, "handOver") == 0)
+		return (call_hand_over());
+	if (strcmp(name, "takeOver") == 0)
+		return (call_take_over(out));
 	if (strcmp(name, "flushAnchor") == 0)
 		return (anchor_flush((int)number(0), arg(1)));
 	if (strcmp(name, "divert.watch") == 0)
@@ -998,37 +1230,66 @@ obey(char *line)
 	send_line(&answer);
 }
 
+/* Nothing below gets a number any more: what is here is told apart from what is where the daemon runs. */
+static void
+occupy(int first)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int n = fd; n != -1 && n < first - 1;)
+		n = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
 int
 main(int argc, char **argv)
 {
 	static char buffer[LINE_MAX_OCTETS];
-	struct sockaddr_storage address;
 	size_t filled = 0;
-	int listener, length, on = 1;
+	int ch, listener = -1, on = 1;
 
-	if (argc != 3)
-		errx(2, "usage: agent ADDRESS PORT");
+	self = argv[0];
+	while ((ch = getopt(argc, argv, "f:l:p:")) != -1) {
+		switch (ch) {
+		case 'f':
+			first_descriptor = optarg;
+			break;
+		case 'l':
+			listener = atoi(optarg);
+			break;
+		case 'p':
+			pair_fd = atoi(optarg);
+			fcntl(pair_fd, F_SETFD, FD_CLOEXEC);
+			break;
+		default:
+			argc = 0;
+		}
+	}
+	if (argc - optind != 2)
+		errx(2, "usage: agent [-f first descriptor] [-l listener] [-p pair] ADDRESS PORT");
+	own_address = argv[optind];
 	signal(SIGPIPE, SIG_IGN);
-	length = am_address_parse(argv[1], (uint16_t)atoi(argv[2]), &address);
-	if (length < 0)
-		errx(2, "%s: not an address", argv[1]);
-	listener = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (listener == -1 || setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||
-	    bind(listener, (struct sockaddr *)&address, (socklen_t)length) == -1 || listen(listener, 1) == -1)
-		err(1, "listening on %s", argv[1]);
+	if (listener == -1)
+		listener = listen_on(own_address, (uint16_t)atoi(argv[optind + 1]));
 	link_fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (link_fd == -1)
 		err(1, "accept");
 	close(listener);
+	occupy(atoi(first_descriptor));
 	setsockopt(link_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	for (;;) {
-		struct pollfd wait[] = { { link_fd, POLLIN, 0 }, { divert_fd, POLLIN, 0 }, { tproxy.fd, POLLIN, 0 },
-		    { lisp.fd, POLLIN, 0 }, { mptcp.fd, POLLIN, 0 } };
+		struct pollfd wait[5 + nitems(udp_fd)] = { { link_fd, POLLIN, 0 }, { divert_fd, POLLIN, 0 },
+		    { tproxy.fd, POLLIN, 0 }, { lisp.fd, POLLIN, 0 }, { mptcp.fd, POLLIN, 0 } };
+		int waiting = 5 + udp_fds;
 		char *end, *line;
 		ssize_t n;
 
-		if (poll(wait, nitems(wait), -1) == -1)
+		for (int i = 5; i < waiting; i++)
+			wait[i] = (struct pollfd){ udp_fd[i - 5], POLLIN, 0 };
+		if (poll(wait, (nfds_t)waiting, -1) == -1)
 			continue;
+		for (int i = 5; i < waiting; i++)
+			if (wait[i].revents != 0)
+				on_datagram(wait[i].fd);
 		if (wait[1].revents != 0)
 			on_divert();
 		if (wait[2].revents != 0)
