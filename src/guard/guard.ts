@@ -71,15 +71,16 @@ const ask = (program: string, args: string[]): Promise<string> =>
 
 /** By the system's own means, so that accounts from a directory service count as well. */
 async function account(user: string, group: string | undefined): Promise<Account> {
-  if (user.startsWith('-') || group?.startsWith('-'))
-    throw new PlatformError(`not a user: ${user}`, 'EINVAL');
+  if (user.startsWith('-')) throw new PlatformError(`not a user: ${user}`, 'EINVAL');
   const uid = Number(await ask('id', ['-u', '--', user]));
   const gid = group === undefined ? Number(await ask('id', ['-g', '--', user])) : await groupId(group);
   return { uid, gid };
 }
 
 async function groupId(group: string): Promise<number> {
-  const [, , gid] = (await ask('getent', ['group', '--', group])).split(':');
+  // FreeBSD's getent has no options: '--' would be a group that is not found.
+  if (group.startsWith('-')) throw new PlatformError(`not a group: ${group}`, 'EINVAL');
+  const [, , gid] = (await ask('getent', ['group', group])).split(':');
   if (gid === undefined || !/^\d+$/.test(gid))
     throw new PlatformError(`there is no group ${group}`, 'EINVAL');
   return Number(gid);

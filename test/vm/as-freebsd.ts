@@ -37,14 +37,12 @@ function link(): AgentLink {
   opened.on<{ descriptor: number; address: string; port: number; data: string }>(
     'datagram',
     ({ descriptor, address, port: from, data }) =>
-      datagrams
-        .get(descriptor)
-        ?.emit('message', Buffer.from(data, 'hex'), {
-          address,
-          port: from,
-          family: '',
-          size: data.length / 2,
-        }),
+      datagrams.get(descriptor)?.emit('message', Buffer.from(data, 'hex'), {
+        address,
+        port: from,
+        family: '',
+        size: data.length / 2,
+      }),
   );
   return opened;
 }

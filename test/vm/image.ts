@@ -388,6 +388,20 @@ export async function prepare(
     environment,
     tools,
   );
+  await buildProgram(
+    [
+      join(programs, 'privileges.c'),
+      ...['anchor', 'control', 'descriptors', 'divert', 'lispctl', 'tproxyctl'].map((name) =>
+        join(library, `${name}.c`),
+      ),
+      join(common, 'descriptors.c'),
+    ],
+    [...includes, common],
+    [],
+    join(directory, 'privileges'),
+    environment,
+    tools,
+  );
   for (const name of readdirSync(guest)) {
     if (name === 'rc' || name.endsWith('.sh')) {
       copyFileSync(join(guest, name), join(directory, name));

@@ -5,6 +5,7 @@ import type { Tools, VmEnvironment } from './environment.js';
 import type { Stage } from './image.js';
 import { chainHost } from './chain.js';
 import { gatewayHost } from './gateway.js';
+import { guardHost } from './guard.js';
 import { interopHost } from './interop.js';
 import { mptcpHost } from './mptcp.js';
 
@@ -132,6 +133,14 @@ export const scenarios: Scenario[] = [
     debug: true,
     timeoutMs: 1_800_000,
     host: gatewayHost,
+  },
+  {
+    name: 'guard',
+    title:
+      'guard and daemon as processes: descriptors handed over, the daemon killed, the guard ended and killed',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: guardHost,
   },
   {
     name: 'mptcp',

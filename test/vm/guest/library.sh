@@ -187,3 +187,46 @@ serve() { # JAIL ADDRESS PORT
 	jexec "$1" $flow serve "$2" "$3" &
 	wait_for 10 listening "$1" "$3"
 }
+
+# writable_etc: /etc can be changed from here on, whatever the image is.
+writable_etc() {
+	mkdir /tmp/etc
+	cp -R /etc/ /tmp/etc
+	mount -t tmpfs tmpfs /etc
+	cp -R /tmp/etc/ /etc
+	# A tree that was never installed has no databases of accounts.
+	[ -f /etc/pwd.db ] || pwd_mkdb -p /etc/master.passwd
+}
+
+# add_account NAME ID: user and group.
+add_account() {
+	pw groupadd "$1" -g "$2"
+	pw useradd "$1" -u "$2" -g "$1" -d /nonexistent -s /usr/sbin/nologin
+}
+
+# ask WORDS...: to the host's side; its answer is the next line on the console.
+ask() {
+	echo "HOST $*"
+	read -r answer
+	case $answer in failed*) return 1 ;; esac
+}
+
+# far_site: what is behind xb, set up by hand: 192.0.2.8/30 and 2001:db8:9::8/126 are the gateway's EIDs.
+far_site() {
+	jexec xb ifconfig lisp create >/dev/null
+	jexec xb ifconfig lisp0 inet 198.18.2.2/32 up
+	jexec xb ifconfig lisp0 inet6 2001:db8:2::2/128
+	jexec xb route -q add -net 192.0.2.8/30 -iface lisp0
+	jexec xb route -q -6 add -net 2001:db8:9::8/126 -iface lisp0
+	jexec xb $lisp eids 198.18.2.0/24 2001:db8:2::/64
+	jexec xb $lisp rlocs 203.0.121.1 203.0.122.1
+	for _eid in 192.0.2.8/30 2001:db8:9::8/126; do jexec xb $lisp map 0 $_eid 203.0.111.1,1,1 203.0.112.1,1,1; done
+}
+
+# host_behind_p1: the other end of vtnet0 is 203.0.150.10, a network of the first provider's.
+host_behind_p1() {
+	ifconfig vtnet0 vnet p1
+	jexec p1 ifconfig vtnet0 inet 203.0.150.1/24 up
+	route4 xa 203.0.150.0/24 203.0.111.254
+	route4 xb 203.0.150.0/24 203.0.121.254
+}

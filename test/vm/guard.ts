@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * The host's side of the guard scenario: guard and daemon are processes here, their kernel is the guest's.
+ *
+ *   namespace:  guard, daemon -- vm0 (tap) ==== vtnet0 (jail p1) -- xa: agent of the guard (root), agent of the daemon (amptcp)
+ */
+import type { DaemonsSite } from './daemons-end.js';
+import { linuxEnd } from './linux-end.js';
+import type { HostSide } from './scenarios.js';
+
+/** Of user and group amptcp in the guest. */
+const ACCOUNT = 923;
+
+const CONFIG = `roles = ["access"]
+user = "amptcp"
+group = "amptcp"
+
+[[rloc]]
+address = "203.0.111.1"
+
+[[rloc]]
+address = "203.0.112.1"
+
+[lisp.probe]
+interval_ms = 3600000
+timeout_ms = 60000
+failures = 100
+
+[[lisp.mapping]]
+eid = "198.18.2.0/24"
+rlocs = [{ address = "203.0.121.1" }, { address = "203.0.122.1" }]
+
+[[lisp.mapping]]
+eid = "2001:db8:2::/64"
+rlocs = [{ address = "203.0.122.1" }]
+
+[intercept]
+interfaces = ["epair0b"]
+ports = ["5001-5099"]
+include = ["198.18.0.0/16", "2001:db8::/32"]
+nat = ["192.0.2.8/30", "2001:db8:9::8/126"]
+
+[relay]
+drain_seconds = 1
+`;
+
+const SITE: DaemonsSite = {
+  routes: ['203.0.111.0/24 via 203.0.150.1'],
+  daemons: {
+    gateway: { agent: '203.0.111.1:4343', configs: { first: CONFIG }, gid: ACCOUNT },
+  },
+};
+
+export function guardHost(): Promise<HostSide | { skip: string }> {
+  return linuxEnd({
+    addresses: ['203.0.150.10'],
+    script: 'daemons-end.js',
+    argument: JSON.stringify(SITE),
+  });
+}
