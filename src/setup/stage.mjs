@@ -4,7 +4,8 @@
  * Puts a built tree where packages are made from: what `make install` does in other projects. The port's do-install calls it.
  *
  *   node src/setup/stage.mjs --destdir DIR [--prefix /usr/local] [--addon FILE] [--node COMMAND]
- *   node src/setup/stage.mjs --distfile FILE.tar.gz      the port's distfile: compiled, with the production dependencies
+ *   node src/setup/stage.mjs --distfile FILE.tar.gz [--ports DIR]
+ *       the ports' distfile: compiled, with the production dependencies; and both ports, with its checksum, in a ports tree
  *
  * Plain JavaScript on Node's own modules. The tree must have been compiled (npm run build).
  */
@@ -121,7 +122,7 @@ function stage(destdir, prefix, addon, node) {
   put(at('share/fish/vendor_completions.d/amptcp.fish'), cli('completion', 'fish'));
 }
 
-/** One archive that a build without network needs, and its distinfo beside it. */
+/** One archive with all that a build without network needs. Returns its checksum as ports want it. */
 function distfile(file) {
   const name = `amptcp-${version}`;
   const temporary = mkdtempSync(join(tmpdir(), 'amptcp-dist-'));
@@ -141,10 +142,14 @@ function distfile(file) {
   }
   const content = readFileSync(file);
   const sum = createHash('sha256').update(content).digest('hex');
-  writeFileSync(
-    join(dirname(resolve(file)), 'distinfo'),
-    `TIMESTAMP = ${Math.floor(statSync(file).mtimeMs / 1000)}\nSHA256 (${basename(file)}) = ${sum}\nSIZE (${basename(file)}) = ${content.length}\n`,
-  );
+  const time = Math.floor(statSync(file).mtimeMs / 1000);
+  return `TIMESTAMP = ${time}\nSHA256 (${basename(file)}) = ${sum}\nSIZE (${basename(file)}) = ${content.length}\n`;
+}
+
+/** Both ports, complete, in a ports tree. */
+function ports(to, distinfo) {
+  for (const port of ['amptcp', 'amptcp-kmod']) copy(join(root, 'port', 'net', port), join(to, 'net', port));
+  writeFileSync(join(to, 'net', 'amptcp', 'distinfo'), distinfo);
 }
 
 const { values } = parseArgs({
@@ -154,15 +159,18 @@ const { values } = parseArgs({
     addon: { type: 'string' },
     node: { type: 'string' },
     distfile: { type: 'string' },
+    ports: { type: 'string' },
   },
 });
 try {
-  if (values.distfile) distfile(values.distfile);
-  else if (values.destdir)
+  if (values.distfile) {
+    const distinfo = distfile(values.distfile);
+    if (values.ports) ports(resolve(values.ports), distinfo);
+  } else if (values.destdir)
     stage(resolve(values.destdir), values.prefix, values.addon, values.node ?? `${values.prefix}/bin/node`);
   else
     throw new Error(
-      'usage: stage.mjs --destdir DIR [--prefix DIR] [--addon FILE] [--node COMMAND] | --distfile FILE',
+      'usage: stage.mjs --destdir DIR [--prefix DIR] [--addon FILE] [--node COMMAND] | --distfile FILE [--ports DIR]',
     );
 } catch (error) {
   process.stderr.write(`stage: ${error.message}\n`);

@@ -78,6 +78,8 @@ export interface Openers {
   divert(port: number): number;
   device(path: string): number;
   transparent(family: 4 | 6): number;
+  /** Empties an anchor's rules through a descriptor of /dev/pf. */
+  flush(pf: number, anchor: string): void;
 }
 
 const family = (address: string): '-inet' | '-inet6' => (address.includes(':') ? '-inet6' : '-inet');
@@ -85,6 +87,8 @@ const family = (address: string): '-inet' | '-inet6' => (address.includes(':') ?
 export class LocalFreeBsdHost implements FreeBsdHost {
   readonly #device: CommandLispDevice;
   #deviceName: string | undefined;
+  /** Kept: it is needed when there is no time. */
+  #pf: number | undefined;
   #addresses: string[] = [];
   #fibRoutes: ('-inet' | '-inet6')[] = [];
   #settings: AnchorSettings = {
@@ -303,6 +307,13 @@ export class LocalFreeBsdHost implements FreeBsdHost {
 
   /** The anchor with its tables; where there is no pf there is nothing to do. */
   async #flush(): Promise<void> {
+    // First without starting a program: until the rules are gone, SYNs go to nobody.
+    try {
+      this.#pf ??= this.openers.device('/dev/pf');
+      this.openers.flush(this.#pf, ANCHOR);
+    } catch {
+      // No pf, or nothing that pfctl would not say as well.
+    }
     for (const what of ['rules', 'Tables'])
       await this.run('/sbin/pfctl', ['-q', '-a', ANCHOR, '-F', what]).catch(() => undefined);
   }

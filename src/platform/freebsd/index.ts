@@ -50,6 +50,7 @@ export const localFreeBsdHost = (
       divert: (port) => interception.openDivert(port, 1 << 20),
       device: (path) => interception.openDevice(path),
       transparent: (family) => need(native, 'connector').openTransparent(family),
+      flush: (pf, anchor) => interception.flushAnchor(pf, anchor),
     },
     run,
     warn,

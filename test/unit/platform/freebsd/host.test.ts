@@ -29,7 +29,12 @@ function world(answers: Record<string, string | Error> = {}): {
     ...answers,
   };
   const host = new LocalFreeBsdHost(
-    { divert: (port) => port, device: (path) => path.length, transparent: (family) => family },
+    {
+      divert: (port) => port,
+      device: (path) => path.length,
+      transparent: (family) => family,
+      flush: (pf, anchor) => void calls.push(`flush ${anchor} by ${pf}`),
+    },
     async (command, args, input) => {
       const line = [command.replace(/^.*\//, ''), ...args].join(' ');
       calls.push(line);
@@ -171,6 +176,8 @@ test('the end: anchor, sysctl, device', async () => {
   calls.length = 0;
   await host.close();
   assert.deepEqual(calls, [
+    // What cannot wait for a program to start, by a descriptor of /dev/pf.
+    'flush amptcp by 7',
     'pfctl -q -a amptcp -F rules',
     'pfctl -q -a amptcp -F Tables',
     'sysctl net.inet.tproxy.hold_ms=3000',
