@@ -3,15 +3,17 @@
 /** Builds what is tested (the kernel module, the C library, the test programs) and packs it with a userland into an image. */
 import { spawn } from 'node:child_process';
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import type { Tools, VmEnvironment } from './environment.js';
 
@@ -277,6 +279,30 @@ export async function packImage(root: string, stage: string, file: string, tools
   return { file };
 }
 
+/** A code block of README.md: the one that follows the line with this file's name. */
+function shownInReadme(project: string, file: string): string {
+  const text = readFileSync(join(project, 'README.md'), 'utf8');
+  const section = text.slice(text.indexOf('\n## On FreeBSD'));
+  const named = section.indexOf(`\n\`${file}\``);
+  const block = named === -1 ? undefined : /\n```\w*\n([^]*?)\n```/.exec(section.slice(named))?.[1];
+  if (block === undefined) throw new StepError('reading README.md', `it shows no ${file}`);
+  return `${block}\n`;
+}
+
+/** The package as the port stages it, without what only Node.js would read, and a stand-in for Node.js. */
+async function stagePackage(project: string, guest: string, directory: string): Promise<void> {
+  const destination = join(directory, 'package');
+  const script = join(project, 'src', 'setup', 'stage.mjs');
+  await run('staging the package', process.execPath, [script, '--destdir', destination]);
+  rmSync(join(destination, 'usr', 'local', 'lib', 'amptcp', 'node_modules'), { recursive: true });
+  const node = join(destination, 'usr', 'local', 'bin', 'node');
+  copyFileSync(join(guest, 'node-standin'), node);
+  chmodSync(node, 0o755);
+  mkdirSync(join(directory, 'readme'));
+  for (const file of ['/etc/rc.conf', '/etc/pf.conf', '/usr/local/etc/amptcpd.toml'])
+    writeFileSync(join(directory, 'readme', basename(file)), shownInReadme(project, file));
+}
+
 export interface Stage {
   directory: string;
   image: string;
@@ -402,6 +428,9 @@ export async function prepare(
     environment,
     tools,
   );
+  if (scenarios.includes('rc')) {
+    await stagePackage(project, guest, directory);
+  }
   for (const name of readdirSync(guest)) {
     if (name === 'rc' || name.endsWith('.sh')) {
       copyFileSync(join(guest, name), join(directory, name));

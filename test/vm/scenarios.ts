@@ -143,6 +143,14 @@ export const scenarios: Scenario[] = [
     host: guardHost,
   },
   {
+    name: 'rc',
+    title:
+      'the service: rc.d/amptcpd under rc.subr, daemon(8), sysrc, newsyslog; what is said on a bad configuration',
+    debug: true,
+    timeoutMs: 900_000,
+    ...COUNTED,
+  },
+  {
     name: 'mptcp',
     title: 'MPTCP with one subflow to a Linux server: keys, mappings, ends, fallback, loss',
     debug: true,
