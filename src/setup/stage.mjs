@@ -17,7 +17,9 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -43,7 +45,7 @@ function productionPackages() {
 
 /** What nobody reads at run time. */
 const IDLE =
-  /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|ya?ml|flow|tgz)$|(^|\/)(test|tests|__tests__|docs|examples?|benchmarks?|\.github)(\/|$)/;
+  /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|ya?ml|flow|tgz|sh)$|(^|\/)(test|tests|__tests__|docs|examples?|benchmarks?|\.github)(\/|$)/;
 
 function copy(from, to, wanted = () => true) {
   cpSync(from, to, {
@@ -66,6 +68,14 @@ function copyPackages(to, all) {
       (name) => !name.split('/').includes('node_modules') && (all || !IDLE.test(name)),
     );
   }
+}
+
+/** What is left of folders whose files nobody reads. */
+function dropEmpty(directory) {
+  const entries = readdirSync(directory, { withFileTypes: true });
+  const kept = entries.filter((entry) => !entry.isDirectory() || dropEmpty(join(directory, entry.name)));
+  if (kept.length === 0) rmdirSync(directory);
+  return kept.length > 0;
 }
 
 function put(path, content, mode = 0o644) {
@@ -98,6 +108,8 @@ function stage(destdir, prefix, addon, node) {
   copyPackages(at('lib/amptcp'), false);
   for (const headers of ['node-addon-api', 'node-api-headers'])
     rmSync(at('lib/amptcp/node_modules', headers), { recursive: true, force: true });
+  dropEmpty(at('lib/amptcp'));
+  mkdirSync(join(destdir, 'var/db/amptcp'), { recursive: true });
   put(at('lib/amptcp/package.json'), text('package.json'));
   put(at('share/licenses/amptcp/LICENSE'), text('LICENSE'));
   if (addon) {

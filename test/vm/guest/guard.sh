@@ -67,8 +67,7 @@ state() {
 }
 # emptied: waits until the anchor is empty; milliseconds since the kill in $answer.
 emptied() {
-	_left=200
-	while [ "$(rules)" -ne 0 ] && [ $_left -gt 0 ]; do _left=$((_left - 1)); done
+	jexec xa /amptcp/privileges -w amptcp
 	ask since
 }
 start_agent() {

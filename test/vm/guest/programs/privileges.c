@@ -6,7 +6,8 @@
  *	root opens pf, lisp, tproxy, divert --\
  *	  \- child as the user: opens none of them; is handed root's (SCM_RIGHTS), and does the daemon's work with them
  *
- *	privileges <user>	prints TAP without numbers
+ *	privileges <user>		prints TAP without numbers
+ *	privileges -w <anchor>		waits until the anchor of pf has no rules; quicker than pfctl(8), which costs a process each time
  */
 #include <sys/param.h>
 #include <sys/ioctl.h>
@@ -148,6 +149,26 @@ child(int channel, const struct passwd *user)
 	return (0);
 }
 
+static int
+wait_for_empty(const char *anchor)
+{
+	struct pfioc_rule rules;
+	int pf = open("/dev/pf", O_RDONLY);
+
+	if (pf == -1)
+		err(1, "/dev/pf");
+	for (int n = 0; n < 12000; n++) {
+		memset(&rules, 0, sizeof(rules));
+		strlcpy(rules.anchor, anchor, sizeof(rules.anchor));
+		rules.rule.action = PF_PASS;
+		/* An anchor that nothing is left of is no more. */
+		if (ioctl(pf, DIOCGETRULES, &rules) == -1 || rules.nr == 0)
+			return (0);
+		usleep(5000);
+	}
+	return (1);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -155,6 +176,8 @@ main(int argc, char **argv)
 	int channel[2], error, fds[4], status;
 	pid_t pid;
 
+	if (argc == 3 && strcmp(argv[1], "-w") == 0)
+		return (wait_for_empty(argv[2]));
 	if (argc != 2 || (user = getpwnam(argv[1])) == NULL)
 		errx(2, "usage: privileges USER");
 	if (am_socket_pair(channel) != 0)
