@@ -407,7 +407,7 @@ bury_subflows(struct mptcp_conn *mc)
 		}
 		MC_UNLOCK(mc);
 		mptcp_count(MPTCP_CNT_subflow_closed);
-		mptcp_send_dead(mc, sf);
+		mptcp_send_dead(mc, sf, true);
 		mptcp_subflow_close(mc, sf, false);
 	}
 }

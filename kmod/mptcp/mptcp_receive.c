@@ -383,12 +383,13 @@ mptcp_receive(struct mptcp_conn *mc)
 		mptcp_conn_fail(mc, ECONNRESET);
 	MC_UNLOCK(mc);
 	TAILQ_FOREACH_SAFE(sf, &mc->mc_subflows, sf_link, next) {
-		if (sf->sf_doomed)
+		if (sf->sf_doomed) {
+			mptcp_send_dead(mc, sf, true);
 			mptcp_subflow_close(mc, sf, true);
-		else if (sf->sf_eof && sf->sf_in_length == 0 && !fallback && !sf->sf_shut && sf->sf_state == MPTCP_SF_UP && !mc->mc_eof) {
+		} else if (sf->sf_eof && sf->sf_in_length == 0 && !fallback && !sf->sf_shut && sf->sf_state == MPTCP_SF_UP && !mc->mc_eof) {
 			/* The peer ends this subflow and no more. */
 			sf->sf_shut = true;
-			mptcp_send_dead(mc, sf);
+			mptcp_send_dead(mc, sf, true);
 			(void)sf->sf_so->so_proto->pr_shutdown(sf->sf_so);
 		}
 	}

@@ -112,7 +112,7 @@ again(struct mptcp_conn *mc, uint64_t dsn, uint32_t length, uint32_t from)
 }
 
 void
-mptcp_send_dead(struct mptcp_conn *mc, struct mptcp_subflow *sf)
+mptcp_send_dead(struct mptcp_conn *mc, struct mptcp_subflow *sf, bool forever)
 {
 	struct mptcp_mapping mapping;
 	const struct mptcp_mapping *found;
@@ -120,8 +120,9 @@ mptcp_send_dead(struct mptcp_conn *mc, struct mptcp_subflow *sf)
 	uint64_t dsn;
 	bool infinite, any = false;
 
-	if (mc->mc_so == NULL)
+	if (mc->mc_so == NULL || sf->sf_taken_back)
 		return;
+	sf->sf_taken_back = forever;
 	MC_LOCK(mc);
 	ssn = sf->sf_sent.base;
 	MC_UNLOCK(mc);
@@ -209,7 +210,7 @@ look(struct mptcp_conn *mc, bool fallback, struct path *paths, struct mptcp_sche
 		}
 		INP_WUNLOCK(inp);
 		if (stale && !sf->sf_stale && mc->mc_count > 1)
-			mptcp_send_dead(mc, sf);
+			mptcp_send_dead(mc, sf, false);
 		sf->sf_stale = stale;
 		if (sched[n].usable && !stale && !sf->sf_reserve)
 			regular++;

@@ -361,7 +361,7 @@ mptcp_do_segment(struct tcpcb *tp, struct mbuf *m, struct tcphdr *th, int drop_h
 		answer = (tp->t_flags & TF_ACKNOW) != 0;
 	}
 	MC_UNLOCK(mc);
-	if (event.ev_type != 0)
+	if (event.ev_type != 0 && mc->mc_state != MPTCP_OVER)
 		mptcp_tell(mc, sf, event.ev_type, &event);
 	if (verdict == SEGMENT_RESET) {
 		/* Before the handshake is over dropping says nothing to the peer. */

@@ -519,7 +519,7 @@ mptcp_subflow_leave(struct mptcp_conn *mc, struct mptcp_subflow *sf, bool reset,
 	MC_UNLOCK(mc);
 	if (other != NULL)
 		mptcp_subflow_push(other);
-	mptcp_send_dead(mc, sf);
+	mptcp_send_dead(mc, sf, true);
 	if (reset || sf->sf_state != MPTCP_SF_UP || mc->mc_count == 1)
 		mptcp_subflow_close(mc, sf, reset);
 	else if (!sf->sf_shut) {
@@ -670,11 +670,11 @@ mptcp_subflow_timers(struct mptcp_conn *mc, sbintime_t now)
 	TAILQ_FOREACH_SAFE(sf, &mc->mc_subflows, sf_link, next) {
 		MC_LOCK(mc);
 		state = sf->sf_state;
-		removed = (sf->sf_join || sf->sf_remote_id != 0 || mc->mc_count > 1) &&
-		    isset(mc->mc_removed, sf->sf_remote_id) != 0;
+		/* The last one is kept: it works, whatever the peer says of its address. */
+		removed = mc->mc_count > 1 && isset(mc->mc_removed, sf->sf_remote_id);
 		MC_UNLOCK(mc);
 		if (removed && mc->mc_state == MPTCP_ESTABLISHED) {
-			mptcp_send_dead(mc, sf);
+			mptcp_send_dead(mc, sf, true);
 			mptcp_subflow_close(mc, sf, true);
 			continue;
 		}

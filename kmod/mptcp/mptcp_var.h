@@ -118,6 +118,7 @@ struct mptcp_subflow {
 	bool			sf_reserve;	/* newly joined: takes no data yet, see mptcp_subflow.c */
 	bool			sf_doomed;	/* to be reset: its data cannot be placed */
 	bool			sf_failed;	/* MP_FAIL sent: data is held until the infinite mapping */
+	bool			sf_taken_back;	/* its data was given to others for good */
 	sbintime_t		sf_srtt;
 	bool			sf_stale;	/* its retransmission timer fired: takes no data, what it had goes elsewhere */
 	uint32_t		sf_sent_end;	/* subflow sequence number behind all that was given to it */
@@ -411,8 +412,8 @@ void	mptcp_subflow_push(struct mptcp_subflow *sf);
 /* DATA_ACKs have come: the meta socket's buffer is freed. */
 void	mptcp_send_acked(struct mptcp_conn *mc);
 void	mptcp_send_data(struct mptcp_conn *mc);
-/* What sf has not brought to an acknowledgement is to be sent by others. */
-void	mptcp_send_dead(struct mptcp_conn *mc, struct mptcp_subflow *sf);
+/* What sf has not brought to an acknowledgement is to be sent by others. `forever`: it is given nothing any more. */
+void	mptcp_send_dead(struct mptcp_conn *mc, struct mptcp_subflow *sf, bool forever);
 void	mptcp_send_timer(struct mptcp_conn *mc, sbintime_t now);
 void	mptcp_send_free(struct mptcp_conn *mc);
 void	mptcp_receive_start(struct mptcp_conn *mc);

@@ -8,8 +8,11 @@
  *   sysctl <name> <value>   of net.mptcp
  *   reset                   closes the oldest connection with MP_FASTCLOSE
  *   sockets                 connections open now
+ *   announce <id> <address> an ADD_ADDR to every peer to come
+ *   withdraw <id>           and its REMOVE_ADDR
  *   hash <octets>           SHA-256 of what HTTP serves under /<octets>
  */
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { createServer as createHttpServer } from 'node:http';
@@ -26,6 +29,11 @@ export interface MptcpSite {
 const site = JSON.parse(process.argv[2] ?? '') as MptcpSite;
 const { openListener } = nativePart('descriptors');
 const open = new Set<Socket>();
+
+function mptcp(...args: string[]): void {
+  execFileSync('ip', ['mptcp', ...args], { stdio: 'pipe' });
+}
+mptcp('limits', 'set', 'subflows', '8', 'add_addr_accepted', '8');
 
 for (const address of site.addresses) {
   for (const mptcp of [true, false]) {
@@ -58,6 +66,12 @@ function answer(line: string): string {
       first?.resetAndDestroy();
       return first ? 'done' : 'failed no connection';
     }
+    case 'announce':
+      mptcp('endpoint', 'add', words[1] ?? '', 'id', words[0] ?? '', 'signal');
+      return 'done';
+    case 'withdraw':
+      mptcp('endpoint', 'delete', 'id', words[0] ?? '');
+      return 'done';
     case 'sockets':
       return String(open.size);
     case 'hash':

@@ -158,6 +158,20 @@ export const scenarios: Scenario[] = [
     host: mptcpHost,
   },
   {
+    name: 'mptcp-subflows',
+    title: 'MPTCP with up to four subflows to a Linux server: joins, two shaped paths, one cut and back',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: mptcpHost,
+  },
+  {
+    name: 'mptcp-loss',
+    title: 'MPTCP with two subflows over bad paths: loss, reordering, a path that stands still, a smaller MTU',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: mptcpHost,
+  },
+  {
     name: 'mptcp-user',
     title: 'mptcp: the device, switches, jails, ordinary programs',
     debug: true,

@@ -6,13 +6,14 @@
  *	flow serve <address> <port>			serves until it is ended
  *	flow send [-s source] [-p port] [-n octets] [-r octets/s] [-t seconds] <address> <port>
  *	flow echoserve <address> <port>		sends back what it gets
- *	flow echo [-s source] [-n octets] [-t seconds] <address> <port>	compares what such a server sends back
+ *	flow echo [-s source] [-n octets] [-r octets/s] [-t seconds] <address> <port>	compares what such a server sends back
  *	flow udp [-s source] <address> <port> <count>	one datagram from each of `count` ports
  *	flow blast [-s source] [-l octets] [-t seconds] <address> <port>	UDP as fast as it goes
  *	flow trickle [-l octets] <address> <port> <count>	that many UDP datagrams from 16 ports, none lost to a full queue
  *	flow sink <address> <port> <seconds>		counts UDP datagrams
  *
- * With -m a client asks for MPTCP (protocol 262).
+ * With -m a client asks for MPTCP (protocol 262). `echo -m -j local,remote[,port][,backup]` (again for each; a local address of - is
+ * left to the kernel) adds subflows once it can, then starts, and in the end prints what each subflow has carried.
  *
  * `send` writes `octets` pseudo-random octets and reads as many of another sequence, both at once. Each side takes a
  * SHA-256 of what it was to receive and of what it received; the server tells the client its verdict in one octet.
@@ -38,9 +39,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mptcp.h"
+
 #define	CHUNK	16384
 
 static int stream_protocol;
+
+/* Subflows to add to a client's MPTCP connection. */
+static struct {
+	char		*text;
+	bool		done;
+} joins[8];
+static int join_count;
 
 struct stream {
 	uint64_t	state;
@@ -92,6 +102,92 @@ resolve(const char *address, const char *port, int type)
 	return (result);
 }
 
+static struct mptcp_ioc_addr
+subflow_address(const char *text, const char *port)
+{
+	struct mptcp_ioc_addr to = { 0 };
+	struct addrinfo *ai;
+
+	if (strcmp(text, "-") == 0)
+		return (to);
+	ai = resolve(text, port, SOCK_STREAM);
+	if (ai->ai_family == AF_INET) {
+		struct sockaddr_in *sin = (struct sockaddr_in *)ai->ai_addr;
+
+		to.ma_family = MPTCP_ABI_IPV4;
+		to.ma_port = ntohs(sin->sin_port);
+		memcpy(to.ma_octets, &sin->sin_addr, sizeof(sin->sin_addr));
+	} else {
+		struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ai->ai_addr;
+
+		to.ma_family = MPTCP_ABI_IPV6;
+		to.ma_port = ntohs(sin6->sin6_port);
+		memcpy(to.ma_octets, &sin6->sin6_addr, sizeof(sin6->sin6_addr));
+	}
+	freeaddrinfo(ai);
+	return (to);
+}
+
+/* Adds the subflows that are not there yet, as soon as the connection takes them: its peer has to be heard first. */
+static void
+add_subflows(int s)
+{
+	for (int i = 0; i < join_count; i++) {
+		struct mptcp_ioc_subflow subflow = { .ms_version = MPTCP_ABI_VERSION, .ms_fib = MPTCP_FIB_SAME };
+		char text[128], *word[4] = { NULL }, *rest = text;
+
+		if (joins[i].done)
+			continue;
+		strlcpy(text, joins[i].text, sizeof(text));
+		for (int n = 0; n < 4 && rest != NULL; n++)
+			word[n] = strsep(&rest, ",");
+		if (word[1] == NULL)
+			errx(2, "%s: not two addresses", joins[i].text);
+		subflow.ms_local = subflow_address(word[0], NULL);
+		subflow.ms_remote = subflow_address(word[1], word[2] != NULL && *word[2] != 0 ? word[2] : NULL);
+		if (word[3] != NULL)
+			subflow.ms_flags = MPTCP_FLAG_BACKUP;
+		if (setsockopt(s, IPPROTO_MPTCP, MPTCP_SUBFLOW_ADD, &subflow, sizeof(subflow)) == 0)
+			joins[i].done = true;
+		else if (errno != EAGAIN)
+			err(1, "subflow %s", joins[i].text);
+	}
+}
+
+static uint32_t most_held, most_room;
+
+static void
+get_info(int s, struct mptcp_info *info)
+{
+	socklen_t length = sizeof(*info);
+	int room;
+	socklen_t room_length = sizeof(room);
+
+	if (getsockopt(s, IPPROTO_MPTCP, MPTCP_INFO, info, &length) == -1)
+		err(1, "MPTCP_INFO");
+	if (getsockopt(s, SOL_SOCKET, SO_RCVBUF, &room, &room_length) == -1)
+		err(1, "SO_RCVBUF");
+	if (info->receive_queued + info->reassembly > most_held)
+		most_held = info->receive_queued + info->reassembly;
+	if ((uint32_t)room > most_room)
+		most_room = (uint32_t)room;
+}
+
+static void
+print_subflows(int s)
+{
+	struct mptcp_info info;
+
+	get_info(s, &info);
+	for (uint32_t i = 0; i < info.subflows; i++)
+		printf("subflow %u state %u flags %02x sent %ju received %ju retransmitted %u\n", info.subflow[i].id,
+		    info.subflow[i].state, info.subflow[i].flags, (uintmax_t)info.subflow[i].octets_sent,
+		    (uintmax_t)info.subflow[i].octets_received, info.subflow[i].retransmits);
+	printf("connection state %u sent %ju received %ju reinjected %ju duplicate %ju\n", info.state, (uintmax_t)info.octets_sent,
+	    (uintmax_t)info.octets_received, (uintmax_t)info.octets_reinjected, (uintmax_t)info.octets_duplicate);
+	printf("held %u of %u\n", most_held, most_room);
+}
+
 struct transfer {
 	int		fd;
 	struct stream	out, in, expected;
@@ -108,6 +204,8 @@ move(struct transfer *t, int patience)
 	double started = now();
 	uint64_t total = 0;
 	struct pollfd pfd = { .fd = t->fd };
+	struct mptcp_info info;
+	unsigned turn = 0;
 	ssize_t octets;
 	int ready;
 
@@ -119,6 +217,9 @@ move(struct transfer *t, int patience)
 			may_send = false;
 			wait = 5;
 		}
+		add_subflows(t->fd);
+		if (join_count > 0 && turn++ % 16 == 0)
+			get_info(t->fd, &info);
 		pfd.events = (short)((may_send ? POLLOUT : 0) | (t->in.left > 0 ? POLLIN : 0));
 		ready = poll(&pfd, 1, wait);
 		if (ready == -1 && errno != EINTR)
@@ -301,10 +402,10 @@ send_one(const char *source, const char *local_port, uint64_t octets, uint64_t r
 }
 
 static int
-echo(const char *source, uint64_t octets, int patience, const char *address, const char *port)
+echo(const char *source, uint64_t octets, uint64_t rate, int patience, const char *address, const char *port)
 {
 	struct addrinfo *ai = resolve(address, port, SOCK_STREAM);
-	struct transfer t = { 0 };
+	struct transfer t = { .rate = rate };
 	double started = now();
 	char text[65];
 	bool good;
@@ -324,6 +425,8 @@ echo(const char *source, uint64_t octets, int patience, const char *address, con
 		    (uintmax_t)t.in.left);
 	good = verdict(&t, text);
 	printf("%s seconds %.2f %s\n", text, now() - started, good ? "same" : "DIFFERENT");
+	if (join_count > 0)
+		print_subflows(t.fd);
 	return (good ? 0 : 1);
 }
 
@@ -438,8 +541,13 @@ main(int argc, char **argv)
 	mode = argv[1];
 	argc--;
 	argv++;
-	while ((ch = getopt(argc, argv, "l:mn:p:r:s:t:")) != -1) {
+	while ((ch = getopt(argc, argv, "j:l:mn:p:r:s:t:")) != -1) {
 		switch (ch) {
+		case 'j':
+			if (join_count == (int)(sizeof(joins) / sizeof(joins[0])))
+				errx(2, "too many subflows");
+			joins[join_count++].text = optarg;
+			break;
 		case 'l':
 			length = atoi(optarg);
 			break;
@@ -472,7 +580,7 @@ main(int argc, char **argv)
 	if (strcmp(mode, "echoserve") == 0 && argc == 2)
 		return (serve(argv[0], argv[1], echo_one));
 	if (strcmp(mode, "echo") == 0 && argc == 2)
-		return (echo(source, octets, seconds, argv[0], argv[1]));
+		return (echo(source, octets, rate, seconds, argv[0], argv[1]));
 	if (strcmp(mode, "send") == 0 && argc == 2)
 		return (send_one(source, local_port, octets, rate, seconds, argv[0], argv[1]));
 	if (strcmp(mode, "udp") == 0 && argc == 3)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# What the scenarios of mptcp(4) with a Linux end share; see mptcp-peer.ts for what that end can be asked.
+
+mptcp=/amptcp/mptcp
+
+# ask WORDS...: a command to the Linux end; its answer is the next line on the console.
+ask() {
+	echo "HOST $*"
+	read -r answer
+	case $answer in failed*) return 1 ;; esac
+}
+
+# linux NAME: a counter of the Linux kernel's, in $value.
+linux() {
+	ask counters
+	value=0
+	for pair in $answer; do
+		case $pair in "$1"=*) value=${pair#*=} ;; esac
+	done
+}
+ours() { sysctl -n "net.inet.mptcp.stats.$1"; }
+
+start_mptcp() {
+	kldload /amptcp/mptcp.ko
+	result $? "the module loads"
+	# Connections linger a fifth of a second instead of a minute.
+	sysctl net.inet.tcp.msl=100 >/dev/null
+	ifconfig vtnet0 inet 203.0.113.1/24 up
+	ifconfig vtnet0 inet 198.51.100.1/24 alias
+	ifconfig vtnet0 inet6 2001:db8:f::1/64 -ifdisabled no_dad
+	ifconfig vtnet0 inet6 2001:db8:e::1/64 no_dad alias
+	expect "the Linux end is on the wire" ping -c 2 -t 5 203.0.113.2
+	expect "... with IPv6" ping -6 -c 2 -t 5 2001:db8:f::2
+}
+
+load_dummynet() {
+	kldload /boot/kernel/ipfw.ko /boot/kernel/dummynet.ko 2>/dev/null
+	ipfw -q add 65000 allow ip from any to any
+}
+
+# Nothing is left, nothing was wrong.
+finish_mptcp() {
+	sysctl net.inet.mptcp.stats | awk '$2 != 0' | sed 's/^/# FreeBSD: /'
+	ask counters
+	note "Linux: $answer"
+	for name in DSSNotMatching DSSNoMatchTCP DSSCorruptionFallback DSSCorruptionReset DataCsumErr MPFailRx \
+	    MPCapableFallbackACK MPCapableFallbackSYNACK; do
+		linux $name
+		[ "$value" -eq 0 ]
+		result $? "Linux has counted no $name"
+	done
+	for name in mapping_refused unmapped_dropped checksum_bad fail_sent; do
+		[ "$(ours $name)" -eq 0 ]
+		result $? "we have counted no $name"
+	done
+	quiet() { [ "$(vmstat -m | awk '$1 == "mptcp" { print $2 }')" -le 1 ]; }
+	wait_for 40 quiet
+	result $? "every connection's memory is given back"
+	vmstat -m | awk '$1 == "mptcp"' | sed 's/^/# /'
+	kldunload mptcp
+	result $? "the module unloads"
+}
