@@ -28,7 +28,7 @@ mptcp_output_window(struct tcpcb *tp)
 	struct socket *so = tptosocket(tp);
 	struct mptcp_conn *mc;
 	uint64_t dsn;
-	uint32_t left;
+	uint32_t left, pending;
 	int32_t room;
 	long space = lmax(sbspace(&so->so_rcv), 0);
 	bool infinite;
@@ -47,8 +47,16 @@ mptcp_output_window(struct tcpcb *tp)
 		return (space);
 	}
 	sf->sf_snapshot_ack = mc->mc_rcv_next;
+	/*
+	 * Less what TCP acknowledges here and the worker has not placed yet. Otherwise its DATA_ACK a moment later, with the same TCP
+	 * acknowledgement, would have to carry a smaller window, which Linux does not believe: it would take the old one, from the new
+	 * DATA_ACK on.
+	 */
+	pending = tp->rcv_nxt - tp->irs - sf->sf_received.base;
+	space = (long)(mc->mc_rcv_edge - mc->mc_rcv_next) - (int32_t)pending;
 	/* Rounded down, or TCP would round it up beyond what is accepted. */
-	space = (long)rounddown2(mc->mc_rcv_edge - mc->mc_rcv_next, (uint64_t)1 << tp->rcv_scale);
+	space = rounddown2(lmax(space, 0), 1L << tp->rcv_scale);
+	sf->sf_told_window = (uint32_t)space;
 	MC_UNLOCK(mc);
 	if (SEQ_GT(tp->rcv_adv, tp->rcv_nxt + (uint32_t)space))
 		tp->rcv_adv = tp->rcv_nxt + (uint32_t)space;

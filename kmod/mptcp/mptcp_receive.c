@@ -347,7 +347,11 @@ mptcp_receive(struct mptcp_conn *mc)
 		return;
 	MC_LOCK(mc);
 	fallback = mc->mc_state == MPTCP_FALLBACK;
-	mptcp_reassembly_set_edge(&mc->mc_reassembly, mc->mc_rcv_edge + 1);	/* a probe of a closed window is welcome */
+	/*
+	 * A little more than was offered: a probe of a closed window, and what Linux sends when it keeps an older, larger window from a
+	 * newer DATA_ACK on (see mptcp_output_window(), which tells no window that leads to it on the subflow that data comes by).
+	 */
+	mptcp_reassembly_set_edge(&mc->mc_reassembly, mc->mc_rcv_edge + mc->mc_slack);
 	MC_UNLOCK(mc);
 	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link) {
 		if (sf->sf_state != MPTCP_SF_UP && sf->sf_state != MPTCP_SF_DEAD)
@@ -401,7 +405,7 @@ mptcp_receive_window(struct mptcp_conn *mc)
 	struct mptcp_subflow *sf;
 	struct socket *so = mc->mc_so;
 	uint64_t edge;
-	uint32_t space, step;
+	uint32_t space, step, window;
 	bool all = false, told = false;
 
 	if (!mc->mc_told_connected)
@@ -413,6 +417,7 @@ mptcp_receive_window(struct mptcp_conn *mc)
 		step = min(so->so_rcv.sb_hiwat / 2, 2 * 1460);
 		MC_LOCK(mc);
 		edge = mc->mc_rcv_next + space;
+		mc->mc_slack = so->so_rcv.sb_hiwat / 8 + 1;
 		if (mptcp_dsn_after(edge, mc->mc_rcv_edge + step - 1))
 			mc->mc_rcv_edge = edge;
 		/* The peer learns it by the way unless that would be late: less than a quarter of the buffer was offered. */
@@ -425,8 +430,11 @@ mptcp_receive_window(struct mptcp_conn *mc)
 	}
 	all |= mc->mc_ack_due;
 	mc->mc_ack_due = false;
+	window = (uint32_t)(mc->mc_rcv_edge - mc->mc_rcv_next);
 	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link) {
-		if (sf->sf_ack_due || (all && sf->sf_state == MPTCP_SF_UP)) {
+		/* A smaller window with nothing new to acknowledge would not be believed, so it is not told. */
+		if (sf->sf_ack_due || (all && sf->sf_state == MPTCP_SF_UP &&
+		    (window >= sf->sf_told_window || mc->mc_eof))) {
 			sf->sf_ack_due = false;
 			mptcp_subflow_push(sf);
 			told = true;

@@ -176,7 +176,7 @@ take_mapping(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 	if (!mptcp_map_from_dss(dss, mc->mc_rcv_next, &mapping))
 		return;
 	if (mapping.has_checksum != mc->mc_checksum) {
-		mptcp_count(MPTCP_CNT_mapping_refused);
+		mptcp_count(MPTCP_CNT_mapping_checksum);
 		return;
 	}
 	/* A mapping may reach beyond the window, octets may not. */
@@ -186,8 +186,10 @@ take_mapping(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 		verdict = mptcp_map_add(&sf->sf_received, &mapping, edge);
 	if (verdict == MPTCP_MAP_FULL)
 		mptcp_count(MPTCP_CNT_mapping_shortage);
-	else if (verdict == MPTCP_MAP_CONFLICT || verdict == MPTCP_MAP_OUTSIDE)
+	else if (verdict == MPTCP_MAP_CONFLICT)
 		mptcp_count(MPTCP_CNT_mapping_refused);
+	else if (verdict == MPTCP_MAP_OUTSIDE)
+		mptcp_count(MPTCP_CNT_mapping_outside);
 }
 
 void

@@ -152,6 +152,7 @@ struct mptcp_subflow {
 	uint8_t			sf_remove_id;
 	uint8_t			sf_reset_reason, sf_reset_flags;	/* of MP_TCPRST, ours or the peer's */
 	uint64_t		sf_fail_dsn;
+	uint32_t		sf_told_window;	/* what the last segment offered */
 	uint64_t		sf_snapshot_ack;	/* INP: the DATA_ACK that goes with the window just computed */
 };
 
@@ -205,6 +206,7 @@ struct mptcp_conn {
 	struct mptcp_subflow_info mc_ended[MPTCP_ABI_SUBFLOWS];	/* figures of subflows that have ended */
 	u_int			mc_ended_count;
 	uint8_t			mc_next_address_id;
+	uint32_t		mc_slack;	/* octets beyond the window that are taken all the same */
 	uint64_t		mc_told_edge;	/* right edge of the window when it was last told on all subflows */
 	uint64_t		mc_tuned_at_dsn;	/* receive buffer's tuning */
 	sbintime_t		mc_tuned_at;
@@ -283,6 +285,8 @@ mptcp_conn_of(struct socket *so)
 	X(unmapped_dropped,	"Times data without a mapping was met")				\
 	X(old_skipped,		"Times data that had come before was left out")			\
 	X(mapping_refused,	"Mappings that contradict earlier ones")			\
+	X(mapping_outside,	"Mappings of octets far beyond the subflow's window")		\
+	X(mapping_checksum,	"Mappings without the checksum agreed on, or with one nobody asked for")	\
 	X(mapping_shortage,	"Times there was no memory for a mapping")			\
 	X(sack_left_out,	"Segments in which SACK blocks gave way to MPTCP")		\
 	X(ack_not_duplicate,	"DATA_ACKs kept from counting as duplicate ACKs")		\

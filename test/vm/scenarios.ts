@@ -166,7 +166,8 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'mptcp-loss',
-    title: 'MPTCP with two subflows over bad paths: loss, reordering, a path that stands still, a smaller MTU',
+    title:
+      'MPTCP with two subflows over bad paths: loss, reordering, a path that stands still, a smaller MTU',
     debug: true,
     timeoutMs: 1_800_000,
     host: mptcpHost,
