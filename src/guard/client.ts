@@ -19,8 +19,15 @@ import type {
   TunDevice,
   TunRequest,
 } from '../platform/linux/host-network.js';
+import type { LispPrograms } from '../platform/linux/lisp-programs.js';
 import { FreeBsdGuardHost } from './freebsd.js';
-import type { GuardAnswer, GuardRequest, UnixListenRequest } from './messages.js';
+import {
+  type GuardAnswer,
+  type GuardRequest,
+  type PassedPrograms,
+  type UnixListenRequest,
+  unpackPrograms,
+} from './messages.js';
 
 /** Names the descriptor of the channel to the guard in the daemon's environment. */
 export const GUARD_FD = 'AMPTCP_GUARD_FD';
@@ -122,6 +129,15 @@ export class GuardClient implements HostNetwork {
   async setSysctl(name: SysctlName, value: string): Promise<string | undefined> {
     const { result } = await this.#call({ type: 'set-sysctl', name, value });
     return result as string | undefined;
+  }
+  async loadLispPrograms(): Promise<LispPrograms> {
+    const { result, descriptors } = await this.#call({ type: 'load-lisp-programs' });
+    try {
+      return unpackPrograms(result as PassedPrograms, descriptors);
+    } catch (error) {
+      descriptors.forEach(closeDescriptor);
+      throw error;
+    }
   }
   /** The same guard as a FreeBSD daemon needs it. */
   freeBsdHost(): FreeBsdGuardHost {

@@ -21,12 +21,19 @@ import {
   socketPair,
 } from '../platform/linux/descriptors.js';
 import { checkSysctl, type HostNetwork } from '../platform/linux/host-network.js';
+import { loadLispPrograms } from '../platform/linux/lisp-programs.js';
 import { localHost as localFreeBsdHost } from '../platform/freebsd/local.js';
 import type { FreeBsdHost } from '../platform/freebsd/host.js';
 import { PlatformError } from '../platform/platform.js';
 import { GUARD_FD } from './client.js';
 import { actFreeBsd } from './freebsd.js';
-import { type GuardAnswer, type GuardCall, parseCall, type UnixListenRequest } from './messages.js';
+import {
+  type GuardAnswer,
+  type GuardCall,
+  packPrograms,
+  parseCall,
+  type UnixListenRequest,
+} from './messages.js';
 
 export interface GuardOptions {
   /** Program and arguments of the daemon: [process.execPath, main.js, '--config', FILE]. */
@@ -50,6 +57,8 @@ const MAX_BACK_OFF_MS = 30_000;
 /** Up for so long, it counts as having worked: the back-off starts anew. */
 const WORKED_MS = 30_000;
 const STOP_TIMEOUT_MS = 120_000;
+/** A daemon loads its eBPF programs once; their maps are the kernel's memory, of which it is not to have any amount. */
+const MAX_LOADS = 4;
 /** sysexits(3): the daemon cannot work as things are, and says so; trying again would say the same. */
 const isRefusal = (code: number): boolean => code >= 64 && code <= 78;
 
@@ -98,6 +107,8 @@ class Guard {
   readonly #freebsd: FreeBsdHost | undefined;
   /** Opened for the daemon that runs now: no others are its to change. */
   readonly #devices = new Set<string>();
+  /** Of the daemon that runs now. */
+  #loads = 0;
   #stopping = false;
   #child: ReturnType<typeof spawn> | undefined;
   #wake: () => void = () => undefined;
@@ -196,6 +207,7 @@ class Guard {
     } finally {
       this.#child = undefined;
       this.#devices.clear();
+      this.#loads = 0;
       channel?.close();
       await (this.#freebsd ?? this.#host).close();
     }
@@ -304,6 +316,10 @@ class Guard {
         return { descriptors: [await this.#listenUnix(call.request)] };
       case 'set-sysctl':
         return { result: await host.setSysctl(checkSysctl(call.name, call.value), call.value) };
+      case 'load-lisp-programs':
+        if (this.#loads++ >= MAX_LOADS)
+          throw new PlatformError('the eBPF programs have been loaded often enough', 'EACCES');
+        return packPrograms(loadLispPrograms());
       case 'freebsd': {
         if (!this.#freebsd) throw new PlatformError('this is not FreeBSD', 'ENOSYS');
         const { device, descriptors } = await actFreeBsd(this.#freebsd, this.#devices, call.call);

@@ -14,6 +14,7 @@ import type {
   TunRequest,
 } from '../platform/linux/host-network.js';
 
+import type { LispPrograms } from '../platform/linux/lisp-programs.js';
 import { parseFreeBsdCall, type FreeBsdCall } from './freebsd.js';
 
 /** A UNIX socket the daemon listens on, made by the guard so that it can be root:group. */
@@ -35,14 +36,46 @@ export type GuardRequest =
   | { type: 'listen'; request: ListenRequest }
   | { type: 'listen-unix'; request: UnixListenRequest }
   | { type: 'set-sysctl'; name: string; value: string }
+  | { type: 'load-lisp-programs' }
   | { type: 'freebsd'; call: FreeBsdCall }
   | { type: 'clean'; device?: string }
   | { type: 'close' };
 
 export type GuardCall = GuardRequest & { id: number };
 
+/** As LispPrograms, but for the descriptors: these are places in the list that comes with the message. */
+export type PassedPrograms = LispPrograms;
+
+/** Descriptors travel beside the message, in the order in which they are named. */
+export function packPrograms({ maps, programs }: LispPrograms): {
+  result: PassedPrograms;
+  descriptors: number[];
+} {
+  const descriptors: number[] = [];
+  const place = (descriptor: number): number => descriptors.push(descriptor) - 1;
+  const result: PassedPrograms = { maps: {}, programs: {} };
+  for (const [name, map] of Object.entries(maps))
+    result.maps[name] = { ...map, descriptor: place(map.descriptor) };
+  for (const [name, descriptor] of Object.entries(programs)) result.programs[name] = place(descriptor);
+  return { result, descriptors };
+}
+
+/** @throws InvalidMessage when a descriptor that is named did not come. */
+export function unpackPrograms({ maps, programs }: PassedPrograms, descriptors: number[]): LispPrograms {
+  const at = (place: number): number => {
+    const descriptor = descriptors[place];
+    if (descriptor === undefined) throw new InvalidMessage('a descriptor of the eBPF programs is missing');
+    return descriptor;
+  };
+  const loaded: LispPrograms = { maps: {}, programs: {} };
+  for (const [name, map] of Object.entries(maps))
+    loaded.maps[name] = { ...map, descriptor: at(map.descriptor) };
+  for (const [name, place] of Object.entries(programs)) loaded.programs[name] = at(place);
+  return loaded;
+}
+
 export type GuardAnswer =
-  | { id: number; result?: string | { device: string } | BypassEntry[] }
+  | { id: number; result?: string | { device: string } | BypassEntry[] | PassedPrograms }
   | { id: number; error: { message: string; code: string } };
 
 // ---------------------------------------------------------------- checks
@@ -189,6 +222,7 @@ export function parseCall(value: unknown): GuardCall {
       return { id, type, call: parseFreeBsdCall(message['call']) };
     case 'clean':
       return { id, type, device: take(message, 'device', optional(isString)) };
+    case 'load-lisp-programs':
     case 'list-bypass':
     case 'close':
       return { id, type };

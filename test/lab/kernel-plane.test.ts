@@ -2,7 +2,8 @@
 /* The tests of the user-space plane, with eBPF in front of it. */
 import { existsSync } from 'node:fs';
 import { nativePart } from '../../src/native/index.js';
-import { OBJECT_FILE, refusal } from '../../src/platform/linux/kernel-plane.js';
+import { refusal } from '../../src/platform/linux/kernel-plane.js';
+import { OBJECT_FILE } from '../../src/platform/linux/lisp-programs.js';
 import { missingForPlanes, planeTests } from './plane.body.js';
 
 function missingKernel(): string | false {

@@ -10,6 +10,8 @@ import { PORTS } from '../../src/lab/configs.js';
 import { Lab } from '../../src/lab/lab.js';
 import { finished, waitFor } from '../../src/lab/process.js';
 import { addresses } from '../../src/lab/topology.js';
+import { nativePart } from '../../src/native/index.js';
+import { refusal } from '../../src/platform/linux/kernel-plane.js';
 import { Agent } from './agent-client.js';
 import { connection, connections, idle, sharedLab, skip } from './support.js';
 
@@ -188,6 +190,9 @@ describe('privileged parent, unprivileged daemon', { skip: split }, () => {
     // Nothing beyond CAP_NET_ADMIN (12) and CAP_NET_RAW (13).
     const effective = BigInt(`0x${/CapEff:\s+([0-9a-f]+)/.exec(stdout)![1]}`);
     assert.equal(effective & ~((1n << 12n) | (1n << 13n)), 0n);
+    // Yet the LISP plane is where it would be without `user`: the guard has loaded the eBPF programs.
+    const { plane } = await lab().api('gateway', 'status');
+    assert.equal(plane?.kind, refusal(nativePart('bpf')) === undefined ? 'kernel' : 'user');
     for (const direction of ['up', 'down'] as const) {
       assert.equal((await lab().transfer({ direction, bytes: 10 * MEGABYTE })).sha256Match, true);
     }

@@ -4,10 +4,43 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { cleanWithoutGuard, connectToGuard, runGuard } from '../../src/guard/index.js';
+import { nativePart } from '../../src/native/index.js';
+import { encodeConfig, encodeNumber } from '../../src/platform/linux/kernel-maps.js';
+import { loadLispPrograms } from '../../src/platform/linux/lisp-programs.js';
 import { MiniGateway } from './sockets-world.js';
 
 const [, , role, directory = '/nowhere'] = process.argv;
 const self = fileURLToPath(import.meta.url);
+
+/** With programs the guard has loaded: what a plane does with them takes nothing more than the daemon has. */
+async function usePrograms(guard: ReturnType<typeof connectToGuard>): Promise<string> {
+  const bpf = nativePart('bpf');
+  const refused = (error: unknown): string => (error as { code?: string }).code ?? String(error);
+  let byItself = 'loaded';
+  try {
+    loadLispPrograms(bpf);
+  } catch (error) {
+    byItself = refused(error);
+  }
+  try {
+    const { maps, programs } = await guard!.loadLispPrograms();
+    const config = { device: 0, iid: 0, seed: 0, sourceCheck: true, glean: true };
+    bpf.update(maps['lisp_config']!.descriptor, encodeNumber(0), encodeConfig(config));
+    const device = bpf.index('lisp9');
+    const links = [
+      bpf.attach(programs['lisp_encapsulate']!, device, true),
+      bpf.attach(programs['lisp_decapsulate']!, device, false),
+    ];
+    const { descriptor } = maps['lisp_pins']!;
+    const keys = bpf.keys(descriptor, maps['lisp_pins']!.keySize, 10).length;
+    bpf.openRing(maps['lisp_events']!.descriptor, maps['lisp_events']!.maxEntries, () => undefined);
+    bpf.closeRing();
+    links.forEach((link) => bpf.close(link));
+    return `${byItself}, by the guard ${links.length} attached, ${keys} pins`;
+  } catch (error) {
+    return `${byItself}, by the guard ${refused(error)}`;
+  }
+}
 
 async function daemon(): Promise<void> {
   const guard = connectToGuard()!;
@@ -30,6 +63,7 @@ async function daemon(): Promise<void> {
 
   const tun = await guard.openTun({ device: 'lisp9', queues: 2, vnetHeader: true });
   await guard.setDevice('lisp9', { mtu: 1400, routes: ['203.0.113.0/24'], markedTraffic: true });
+  const programs = await usePrograms(guard);
   const gateway = new MiniGateway(guard);
   await gateway.start();
   const descriptor = await guard.listenUnix({ path: `${directory}/api.sock`, mode: 0o660, group: 'nogroup' });
@@ -46,6 +80,7 @@ async function daemon(): Promise<void> {
       noNewPrivileges: /NoNewPrivs:\s*(\d)/.exec(status)![1],
       queues: tun.descriptors.length,
       refused,
+      programs,
     }),
   );
 }

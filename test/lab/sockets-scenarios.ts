@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { nativePart } from '../../src/native/index.js';
+import { refusal } from '../../src/platform/linux/kernel-plane.js';
 import type { SocketHandle } from '../../src/platform/platform.js';
 import {
   assertReceived,
@@ -600,6 +601,9 @@ while s.recv(100): pass`,
       'EINVAL',
       'EINVAL',
     ]);
+    const refusedHere = refusal(nativePart('bpf'));
+    if (refusedHere === undefined) assert.equal(up!['programs'], 'EPERM, by the guard 2 attached, 0 pins');
+    else console.log(`eBPF under a guard was not tried: ${refusedHere}`);
     assert.match(await once(), /^192\.0\.2\./);
     const socket = statSync(join(directory, 'api.sock'));
     assert.equal(socket.uid, 0);

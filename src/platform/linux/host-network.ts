@@ -13,6 +13,7 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import ipaddr from 'ipaddr.js';
 import { PlatformError } from '../platform.js';
+import type { LispPrograms } from './lisp-programs.js';
 
 /** Everything of ours is recognisable by these, also after a kill -9. */
 export const TABLE = 'amptcp';
@@ -112,6 +113,8 @@ export interface HostNetwork {
   listen(request: ListenRequest): Promise<number>;
   /** @returns the value it had, undefined when this kernel has no such sysctl. */
   setSysctl(name: SysctlName, value: string): Promise<string | undefined>;
+  /** Loads the eBPF programs for a process that may not; absent: it does so itself. */
+  loadLispPrograms?(): Promise<LispPrograms>;
   /** Takes back what a killed predecessor left. Not while this one has anything installed. */
   clean(device?: string): Promise<void>;
   /** Takes back everything, in reverse order. */

@@ -34,7 +34,13 @@ function lispDataPlane(host: HostNetwork, { plane = 'user', warn }: LinuxPlatfor
   const behind = new LinuxLispDataPlane(host);
   if (plane === 'user') return behind;
   const native = nativePart('bpf');
-  return new KernelLispDataPlane({ behind, native, required: plane === 'kernel', ...(warn && { warn }) });
+  return new KernelLispDataPlane({
+    behind,
+    native,
+    required: plane === 'kernel',
+    ...(host.loadLispPrograms && { load: () => host.loadLispPrograms!() }),
+    ...(warn && { warn }),
+  });
 }
 
 export async function createLinuxPlatform(options: LinuxPlatformOptions = {}): Promise<Platform> {

@@ -12,7 +12,6 @@
  * packet meets the same rules on either way. Without privilege or support in the kernel all packets take the second way.
  */
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { type Mapping, type Path, pathKey } from '../../lisp/mapping.js';
 import { addressBytes, addressFamily, canonicalPrefix, prefixContains } from '../../lisp/prefix.js';
 import type { NativeBpf, NativeRoute } from '../../native/linux/bpf/bpf.types.js';
@@ -50,9 +49,7 @@ import {
   planShares,
   sumCounters,
 } from './kernel-maps.js';
-
-/** What setup.mjs compiles where there is a clang. */
-export const OBJECT_FILE = fileURLToPath(new URL('../../../native/lisp.bpf.o', import.meta.url));
+import { loadLispPrograms, OBJECT_FILE, type LispPrograms } from './lisp-programs.js';
 
 /** Flows that were learnt on the slow way reach the kernel's table before their mapping does. */
 const SETTLE_MS = 20;
@@ -80,6 +77,8 @@ export interface KernelPlaneOptions {
   behind: LispDataPlane;
   native: NativeBpf;
   objectFile?: string;
+  /** Who loads the programs, where this process may not: the guard. */
+  load?(): Promise<LispPrograms>;
   /** true: without eBPF the start fails; false: the plane behind does it all. */
   required: boolean;
   /** Told why packets do not stay in the kernel. */
@@ -99,7 +98,7 @@ export function refusal(native: NativeBpf, objectFile = OBJECT_FILE): string | u
   try {
     new FastPath(
       native,
-      objectFile,
+      loadLispPrograms(native, objectFile),
       () => undefined,
       () => undefined,
     ).close();
@@ -111,7 +110,6 @@ export function refusal(native: NativeBpf, objectFile = OBJECT_FILE): string | u
 
 export class KernelLispDataPlane implements LispDataPlane {
   readonly #behind: LispDataPlane;
-  readonly #native: NativeBpf;
   readonly #options: KernelPlaneOptions;
   #fast: FastPath | undefined;
   /** What was said before the start, and has to be said again to the programs. */
@@ -121,7 +119,6 @@ export class KernelLispDataPlane implements LispDataPlane {
   constructor(options: KernelPlaneOptions) {
     this.#options = options;
     this.#behind = options.behind;
-    this.#native = options.native;
   }
 
   /** 'kernel', or that of the plane behind where the kernel would not. */
@@ -133,15 +130,14 @@ export class KernelLispDataPlane implements LispDataPlane {
     options: PlaneOptions,
     onEvent: (event: PlaneEvent) => void,
   ): Promise<{ device: string; mtu: number }> {
-    const fast = this.#attempt(
-      () =>
-        new FastPath(
-          this.#native,
-          this.#options.objectFile ?? OBJECT_FILE,
-          onEvent,
-          this.#options.warn ?? (() => undefined),
-        ),
-    );
+    const { native, load, objectFile, warn = () => undefined } = this.#options;
+    let fast: FastPath | undefined;
+    try {
+      const loaded = await (load ? load() : loadLispPrograms(native, objectFile));
+      fast = new FastPath(native, loaded, onEvent, warn);
+    } catch (error) {
+      this.#refused(error);
+    }
     let started: { device: string; mtu: number };
     try {
       started = await this.#behind.start(options, (event) => {
@@ -153,35 +149,27 @@ export class KernelLispDataPlane implements LispDataPlane {
       throw error;
     }
     try {
-      this.#fast = this.#attempt(() => {
-        fast?.run(started.device, options);
-        for (const say of this.#before) if (fast) say(fast);
-        return fast;
-      });
+      fast?.run(started.device, options);
+      for (const say of this.#before) if (fast) say(fast);
+      this.#fast = fast;
     } catch (error) {
       fast?.close();
-      await this.#behind.stop();
-      throw error;
+      if (this.#options.required) await this.#behind.stop();
+      this.#refused(error);
     }
-    if (!this.#fast) fast?.close();
     this.#before = [];
     this.#started = true;
     return started;
   }
 
   /** Without eBPF the plane behind does it all, unless the kernel's is required. */
-  #attempt<T>(work: () => T): T | undefined {
-    try {
-      return work();
-    } catch (error) {
-      if (this.#options.required) throw error;
-      const why =
-        (error as PlatformError).code === 'EPERM'
-          ? ' (takes CAP_BPF and CAP_NET_ADMIN in the initial user namespace)'
-          : '';
-      this.#options.warn?.(`LISP stays in user space: ${(error as Error).message}${why}`);
-      return undefined;
-    }
+  #refused(error: unknown): void {
+    if (this.#options.required) throw error;
+    const why =
+      (error as PlatformError).code === 'EPERM'
+        ? ' (takes CAP_BPF and CAP_NET_ADMIN in the initial user namespace)'
+        : '';
+    this.#options.warn?.(`LISP stays in user space: ${(error as Error).message}${why}`);
   }
 
   #tell(say: (fast: FastPath) => void): void {
@@ -310,24 +298,13 @@ class FastPath {
   readonly #remotes = new Map<string, number>();
   #eids = new Map<string, Uint8Array>();
 
-  /** @throws PlatformError when the kernel does not take the programs. */
+  /** @throws PlatformError when the maps are not those this process knows. */
   constructor(
     private readonly native: NativeBpf,
-    objectFile: string,
+    { maps, programs }: LispPrograms,
     private readonly onEvent: (event: PlaneEvent) => void,
     private readonly warn: (message: string) => void,
   ) {
-    let file: Uint8Array;
-    try {
-      file = readFileSync(objectFile);
-    } catch (error) {
-      throw new PlatformError(
-        'the eBPF programs were not built (install clang, then run the setup again)',
-        'ENOENT',
-        { cause: error },
-      );
-    }
-    const { maps, programs } = native.load(file);
     this.#programs = programs;
     for (const [name, { descriptor }] of Object.entries(maps)) this.#maps[name as MapName] = descriptor;
     for (const [name, layout] of Object.entries(LAYOUT)) {

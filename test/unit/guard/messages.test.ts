@@ -2,7 +2,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { type GuardCall, InvalidMessage, parseCall } from '../../../src/guard/messages.js';
+import {
+  type GuardCall,
+  InvalidMessage,
+  packPrograms,
+  parseCall,
+  unpackPrograms,
+} from '../../../src/guard/messages.js';
 
 const calls: GuardCall[] = [
   { id: 1, type: 'open-tun', request: { device: 'lisp0', queues: 2, vnetHeader: true } },
@@ -44,6 +50,7 @@ const calls: GuardCall[] = [
   { id: 14, type: 'set-sysctl', name: 'net.mptcp.path_manager', value: 'userspace' },
   { id: 15, type: 'clean', device: 'lisp0' },
   { id: 16, type: 'close' },
+  { id: 17, type: 'load-lisp-programs' },
 ];
 
 describe('parseCall', () => {
@@ -89,6 +96,32 @@ describe('parseCall', () => {
         }
       }),
     );
+  });
+});
+
+describe('eBPF programs on their way to the daemon', () => {
+  const map = { keySize: 4, valueSize: 8, maxEntries: 16 };
+  const loaded = {
+    maps: { first: { ...map, descriptor: 31 }, second: { ...map, descriptor: 30 } },
+    programs: { one: 40 },
+  };
+
+  it('names each descriptor by its place beside the message', () => {
+    const { result, descriptors } = packPrograms(loaded);
+    assert.deepEqual(descriptors, [31, 30, 40]);
+    assert.deepEqual(result, {
+      maps: { first: { ...map, descriptor: 0 }, second: { ...map, descriptor: 1 } },
+      programs: { one: 2 },
+    });
+    // They have other numbers where they arrive.
+    assert.deepEqual(unpackPrograms(result, [7, 8, 9]), {
+      maps: { first: { ...map, descriptor: 7 }, second: { ...map, descriptor: 8 } },
+      programs: { one: 9 },
+    });
+  });
+
+  it('refuses what names a descriptor that did not come', () => {
+    assert.throws(() => unpackPrograms(packPrograms(loaded).result, [7, 8]), InvalidMessage);
   });
 });
 
