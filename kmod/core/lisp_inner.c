@@ -232,30 +232,47 @@ lisp_inner_rewrite(uint8_t *data, const struct lisp_inner *inner, uint8_t tos, u
 	}
 }
 
+/* Adds with the carry brought back in at the low end: the sum stays what it is in ones' complement. */
+static inline uint64_t
+add_around(uint64_t sum, const uint8_t *data)
+{
+	uint64_t word;
+
+	/* Each word by itself: of a larger memcpy() compilers make a detour over the stack. */
+	memcpy(&word, data, sizeof(word));
+	sum += word;
+	return (sum + (sum < word));
+}
+
+/* To below 2^33. */
+static inline uint64_t
+narrow(uint64_t sum)
+{
+	return ((sum & 0xffffffffu) + (sum >> 32));
+}
+
 /* Sums are kept in memory order and turned around once, in lisp_sum_fold: RFC 1071 section 2(B). */
 uint64_t
 lisp_sum(const uint8_t *data, size_t length, uint64_t sum)
 {
 	uint64_t a = 0, b = 0, c = 0, d = 0;
-	uint32_t w[8];
+	uint32_t word;
 	uint16_t half;
 
-	while (length >= sizeof(w)) {
-		memcpy(w, data, sizeof(w));
-		a += (uint64_t)w[0] + w[4];
-		b += (uint64_t)w[1] + w[5];
-		c += (uint64_t)w[2] + w[6];
-		d += (uint64_t)w[3] + w[7];
-		data += sizeof(w);
-		length -= sizeof(w);
+	for (; length >= 64; length -= 64, data += 64) {
+		a = add_around(a, data);
+		b = add_around(b, data + 8);
+		c = add_around(c, data + 16);
+		d = add_around(d, data + 24);
+		a = add_around(a, data + 32);
+		b = add_around(b, data + 40);
+		c = add_around(c, data + 48);
+		d = add_around(d, data + 56);
 	}
-	/* Each is below 2^52 for any length that fits an IP packet many times over: adding them cannot overflow. */
-	sum += a + b + c + d;
-	while (length >= 4) {
-		memcpy(w, data, 4);
-		sum += w[0];
-		data += 4;
-		length -= 4;
+	sum += narrow(a) + narrow(b) + narrow(c) + narrow(d);
+	for (; length >= 4; length -= 4, data += 4) {
+		memcpy(&word, data, 4);
+		sum += word;
 	}
 	if (length >= 2) {
 		memcpy(&half, data, 2);

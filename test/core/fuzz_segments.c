@@ -25,7 +25,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(packet, data + AM_VNET_SIZE, size);
 	if (lisp_inner_parse(packet, size, size, false, &inner, &cause) && am_cut_start(&cut, packet, &inner, &vnet)) {
 		join.niov = 0;
-		while (am_cut_next(&cut, lisp, &run)) {
+		for (am_run_empty(&run); am_cut_next(&cut, lisp, &run); am_run_empty(&run)) {
 			size_t made = 0, at;
 			unsigned i;
 

@@ -79,7 +79,7 @@ cut_and_join(unsigned af, unsigned payload, unsigned size, unsigned flags)
 
 	CHECK(am_cut_start(&cut, packet, &inner, &vnet));
 	CHECK_EQUAL(am_cut_wire_length(&cut), ip + 32 + (payload < size ? payload : size));
-	while (am_cut_next(&cut, lisp, &run)) {
+	for (am_run_empty(&run); am_cut_next(&cut, lisp, &run); am_run_empty(&run)) {
 		size_t sum = 0;
 
 		CHECK(run.segments <= AM_SEGMENTS_MAX && run.length <= AM_UDP_MAX);
@@ -155,6 +155,65 @@ tcp_there_and_back(void)
 	cut_and_join(6, 5000, 536, 0x98);
 }
 
+/* What is left of a super-packet goes into one datagram with the beginning of the next, which is cut as if it came alone. */
+static void
+a_run_of_two(void)
+{
+	struct lisp_inner first, second, part;
+	size_t length, next_length, i, at;
+	/* 44 of these fill a datagram, each with 1,460 octets and a LISP header. */
+	unsigned size = 1408, whole = LISP_HEADER_SIZE + 52 + 1408;
+	struct am_vnet vnet = { AM_VNET_NEEDS_CSUM, AM_GSO_TCPV4, 0, 1408, 20, 16 };
+	static const uint8_t lisp[LISP_HEADER_SIZE] = { 8, 0, 0, 0, 1, 2, 3, 0 };
+	unsigned char *packet = super(4, 46 * size, 0x10, &first, &length), *next = super(4, 5 * size + 100, 0x18, &second, &next_length);
+	static unsigned char wire[AM_UDP_MAX];
+	struct am_cut cut;
+	static struct am_run run;
+	enum lisp_drop cause;
+
+	CHECK(am_cut_start(&cut, packet, &first, &vnet));
+	am_run_empty(&run);
+	CHECK(!am_run_open(&run) && !am_run_takes(&run, &cut));
+	CHECK(am_cut_next(&cut, lisp, &run));
+	CHECK_EQUAL(run.segments, 44);
+	CHECK(!am_run_open(&run));
+	am_run_empty(&run);
+	CHECK(am_cut_next(&cut, lisp, &run));
+	CHECK_EQUAL(run.segments, 2);
+	CHECK(am_run_open(&run) && !am_cut_next(&cut, lisp, &run));
+
+	CHECK(am_cut_start(&cut, next, &second, &vnet));
+	CHECK(am_run_takes(&run, &cut));
+	CHECK(am_cut_next(&cut, lisp, &run));
+	CHECK_EQUAL(run.segments, 8);
+	CHECK_EQUAL(run.segment, whole);
+	CHECK_EQUAL(run.length, 7 * whole + LISP_HEADER_SIZE + 52 + 100);
+	/* A short segment is the last one of a datagram. */
+	CHECK(!am_run_open(&run) && !am_run_takes(&run, &cut));
+	for (i = at = 0; i < run.niov; at += run.iov[i++].iov_len)
+		memcpy(wire + at, run.iov[i].iov_base, run.iov[i].iov_len);
+	CHECK_EQUAL(at, run.length);
+	for (i = 0; i < run.segments; i++) {
+		unsigned char *one = wire + i * whole + LISP_HEADER_SIZE;
+		unsigned index = (unsigned)(i < 2 ? 44 + i : i - 2), left = i == 7 ? 152 : whole - LISP_HEADER_SIZE;
+
+		CHECK(lisp_inner_parse(one, left, left, true, &part, &cause));
+		CHECK_EQUAL(part.length, left);
+		CHECK(transport_sum_right(one, &part));
+		CHECK_EQUAL(lisp_get32(one + 24), (uint32_t)(0xfffff000u + index * size));
+	}
+	/* Segments of another size start a datagram of their own. */
+	CHECK(am_cut_start(&cut, packet, &first, &vnet));
+	am_run_empty(&run);
+	CHECK(am_cut_next(&cut, lisp, &run));
+	am_run_empty(&run);
+	CHECK(am_cut_next(&cut, lisp, &run) && am_run_open(&run));
+	vnet.gso_size = 1400;
+	CHECK(am_cut_start(&cut, next, &second, &vnet) && !am_run_takes(&run, &cut));
+	free(packet);
+	free(next);
+}
+
 static void
 udp_super_packets(void)
 {
@@ -177,7 +236,7 @@ udp_super_packets(void)
 	CHECK(lisp_inner_parse(packet, 2528, 2528, true, &inner, &cause));
 	CHECK(am_cut_start(&cut, packet, &inner, &vnet));
 	CHECK_EQUAL(am_cut_count(&cut), 3);
-	while (am_cut_next(&cut, lisp, &run))
+	for (am_run_empty(&run); am_cut_next(&cut, lisp, &run); am_run_empty(&run))
 		for (i = 0; i < run.niov; i += 2) {
 			size_t at = run.iov[i].iov_len - LISP_HEADER_SIZE;
 
@@ -297,6 +356,7 @@ int
 main(void)
 {
 	TEST(tcp_there_and_back);
+	TEST(a_run_of_two);
 	TEST(udp_super_packets);
 	TEST(nonsense_from_the_device);
 	TEST(an_open_checksum_is_completed);

@@ -38,6 +38,7 @@
 #define	DATAGRAMS	4	/* taken by one recvmmsg: all buffers together should stay in the processor's cache */
 #define	TUN_BATCH	64	/* packets read before other work is looked at */
 #define	SMALL		2048	/* packets up to this are copied and sent together */
+#define	PACKETS		4	/* buffers for packets from the TUN: a run may refer to this many less one */
 #define	SOCKET_BUFFER	(8 << 20)
 #define	TICK_MS		250
 #define	TCP_FIN		0x01
@@ -85,9 +86,16 @@ struct am_plane {
 	uint64_t		seen[2];
 
 	/* of the encap thread */
-	uint8_t			*packet;
+	uint8_t			*packets;
 	struct batch		batch;
+	/*
+	 * A super-packet is a little more than a datagram can carry, once each segment has its LISP header. What is left of it waits
+	 * here for the next one's first segments; without that every second datagram would be one of two or three segments.
+	 */
 	struct am_run		run;
+	int			run_fd;
+	struct lisp_encap_plan	run_plan;
+	unsigned		run_earlier;	/* segments in it of packets before the present one */
 	/* of the decap thread */
 	uint8_t			*datagrams;
 	struct lisp_decap_plan	plans[AM_SEGMENTS_MAX];
@@ -515,6 +523,37 @@ flush(struct am_plane *plane)
 	}
 }
 
+/* True when the path turned out to be narrower than was known: the present packet is to be decided again. */
+static bool
+send_run(struct am_plane *plane)
+{
+	struct am_run *run = &plane->run;
+	unsigned earlier = plane->run_earlier;
+	bool narrower = transmit(plane, plane->run_fd, &plane->run_plan, run->iov, run->niov, run->length, run->segment, run->segments);
+
+	am_run_empty(run);
+	plane->run_earlier = 0;
+	if (narrower && earlier != 0)
+		am_core_drop(plane->core, LISP_DROP_SEND, earlier);
+	return (narrower);
+}
+
+/* What waits, without a packet that could be decided again. */
+static void
+flush_run(struct am_plane *plane)
+{
+	plane->run_earlier = plane->run.segments;
+	if (plane->run.segments != 0)
+		(void)send_run(plane);
+}
+
+static bool
+same_outer(const struct lisp_encap_plan *a, const struct lisp_encap_plan *b)
+{
+	return (a->tos == b->tos && a->ttl == b->ttl && lisp_addr_equal(&a->path.local, &b->path.local) &&
+	    lisp_addr_equal(&a->path.remote, &b->path.remote));
+}
+
 static void
 add_small(struct am_plane *plane, int fd, const struct lisp_encap_plan *plan, const uint8_t *lisp, const uint8_t *packet,
     size_t length, bool alone)
@@ -610,7 +649,9 @@ encapsulate(struct am_plane *plane, const struct sockets *sockets, uint8_t *pack
 	enum lisp_drop cause;
 	const struct rloc *rloc;
 	struct am_cut cut;
+	struct am_run *run = &plane->run;
 	uint8_t lisp[LISP_HEADER_SIZE];
+	unsigned segments;
 	int fd;
 
 	if (!lisp_inner_parse(packet, length, length, false, &inner, &cause)) {
@@ -651,6 +692,8 @@ encapsulate(struct am_plane *plane, const struct sockets *sockets, uint8_t *pack
 	}
 	fd = rloc->send[plan.hash % SENDERS];
 	lisp_encap_write_lisp(&plan, lisp);
+	if (run->segments != 0 && (fd != plane->run_fd || !am_run_takes(run, &cut) || !same_outer(&plan, &plane->run_plan)))
+		flush_run(plane);
 	if (cut.size == 0 && inner.length <= SMALL) {
 		/* Connections begin and end at once, and each by itself for whoever watches. */
 		bool alone = (inner.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)) != 0;
@@ -661,20 +704,25 @@ encapsulate(struct am_plane *plane, const struct sockets *sockets, uint8_t *pack
 		return;
 	}
 	flush(plane);
-	while (am_cut_next(&cut, lisp, &plane->run)) {
-		struct am_run *run = &plane->run;
-
+	plane->run_fd = fd;
+	plane->run_plan = plan;
+	plane->run_earlier = run->segments;
+	while (am_cut_next(&cut, lisp, run)) {
 		if (run->length > AM_UDP_MAX) {
 			am_core_drop(plane->core, LISP_DROP_TOO_BIG, 1);
+			am_run_empty(run);
 			return;
 		}
-		if (transmit(plane, fd, &plan, run->iov, run->niov, run->length, run->segment, run->segments)) {
+		if (am_run_open(run))
+			break;
+		segments = run->segments - plane->run_earlier;
+		if (send_run(plane)) {
 			/* The checksum of a packet that is none has been completed by now. */
 			if (depth < 2)
 				encapsulate(plane, sockets, packet, length, vnet->gso_type == AM_GSO_NONE ? &plain : vnet, now,
 				    depth + 1);
 			else
-				am_core_drop(plane->core, LISP_DROP_SEND, run->segments);
+				am_core_drop(plane->core, LISP_DROP_SEND, segments);
 			return;
 		}
 	}
@@ -700,10 +748,11 @@ encap_thread(void *context)
 		const struct sockets *sockets = current_sockets(plane, ENCAP_THREAD);
 		uint64_t now = am_now_ms();
 		bool idle = false;
-		unsigned i;
+		unsigned i, buffer = 0;
 
 		for (i = 0; i < TUN_BATCH; i++) {
-			ssize_t length = read(plane->tun, plane->packet, BUFFER);
+			uint8_t *packet = plane->packets + (size_t)buffer * BUFFER;
+			ssize_t length = read(plane->tun, packet, BUFFER);
 			struct am_vnet vnet;
 
 			if (length < 0) {
@@ -713,9 +762,17 @@ encap_thread(void *context)
 			}
 			if (length <= AM_VNET_SIZE)
 				continue;
-			memcpy(&vnet, plane->packet, AM_VNET_SIZE);
-			encapsulate(plane, sockets, plane->packet + AM_VNET_SIZE, (size_t)length - AM_VNET_SIZE, &vnet, now, 0);
+			memcpy(&vnet, packet, AM_VNET_SIZE);
+			encapsulate(plane, sockets, packet + AM_VNET_SIZE, (size_t)length - AM_VNET_SIZE, &vnet, now, 0);
+			/* A packet somebody refers to stays; one buffer is as good as four while nobody does, and is in the cache. */
+			if (plane->run.segments == 0)
+				buffer = 0;
+			else if (++buffer == PACKETS) {
+				flush_run(plane);
+				buffer = 0;
+			}
 		}
+		flush_run(plane);
 		if (am_core_has_released(plane->core, AM_ENCAP)) {
 			struct am_held *held = am_core_released(plane->core, AM_ENCAP);
 
@@ -725,12 +782,13 @@ encap_thread(void *context)
 
 				memcpy(&vnet, held->meta, sizeof(vnet));
 				encapsulate(plane, sockets, held->data, held->length, &vnet, now, 0);
+				flush_run(plane);
 				free(held);
 				held = next;
 			}
 		}
-		if (idle || i < TUN_BATCH)
-			flush(plane);
+		/* Before the sockets are looked at again: these may be closed by then. */
+		flush(plane);
 		if (idle) {
 			if (poll(fds, 2, 1000) < 0 && errno != EINTR)
 				break;
@@ -986,7 +1044,7 @@ destroy(struct am_plane *plane)
 			close(plane->wake[i]);
 	if (plane->tun >= 0)
 		close(plane->tun);
-	free(plane->packet);
+	free(plane->packets);
 	free(plane->datagrams);
 	pthread_mutex_destroy(&plane->swap);
 	pthread_cond_destroy(&plane->swapped);
@@ -1010,10 +1068,10 @@ am_plane_start(struct am_core *core, int tun, struct am_plane **out, const char 
 	plane->generation = 1;
 	pthread_mutex_init(&plane->swap, NULL);
 	pthread_cond_init(&plane->swapped, NULL);
-	plane->packet = malloc(BUFFER);
+	plane->packets = malloc((size_t)PACKETS * BUFFER);
 	plane->datagrams = malloc((size_t)DATAGRAMS * BUFFER);
 	plane->sockets = calloc(1, sizeof(*plane->sockets));
-	if (plane->packet == NULL || plane->datagrams == NULL || plane->sockets == NULL) {
+	if (plane->packets == NULL || plane->datagrams == NULL || plane->sockets == NULL) {
 		error = ENOMEM;
 		goto fail;
 	}

@@ -96,14 +96,38 @@ segment_headers(const struct am_cut *cut, uint8_t *out, const uint8_t *data, uns
 	}
 }
 
-bool
-am_cut_next(struct am_cut *cut, const uint8_t lisp[LISP_HEADER_SIZE], struct am_run *run)
+void
+am_run_empty(struct am_run *run)
 {
 	run->niov = run->segments = 0;
 	run->length = 0;
+}
+
+static bool
+has_room(const struct am_run *run)
+{
+	return (run->segments < AM_SEGMENTS_MAX && run->length + run->segment <= AM_UDP_MAX);
+}
+
+bool
+am_run_open(const struct am_run *run)
+{
+	return (run->segments != 0 && run->length == (size_t)run->segments * run->segment && has_room(run));
+}
+
+bool
+am_run_takes(const struct am_run *run, const struct am_cut *cut)
+{
+	return (am_run_open(run) && cut->size != 0 && run->segment == LISP_HEADER_SIZE + cut->transport + cut->size);
+}
+
+bool
+am_cut_next(struct am_cut *cut, const uint8_t lisp[LISP_HEADER_SIZE], struct am_run *run)
+{
+	if (cut->index != 0 && cut->done == cut->payload)
+		return (false);
 	if (cut->size == 0) {
-		if (cut->index++ != 0)
-			return (false);
+		cut->index++;
 		memcpy(run->headers[0], lisp, LISP_HEADER_SIZE);
 		run->iov[0].iov_base = run->headers[0];
 		run->iov[0].iov_len = LISP_HEADER_SIZE;
@@ -115,8 +139,6 @@ am_cut_next(struct am_cut *cut, const uint8_t lisp[LISP_HEADER_SIZE], struct am_
 		run->segment = (unsigned)run->length;
 		return (true);
 	}
-	if (cut->index != 0 && cut->done == cut->payload)
-		return (false);
 	run->segment = LISP_HEADER_SIZE + cut->transport + cut->size;
 	do {
 		size_t left = cut->payload - cut->done;
@@ -136,7 +158,7 @@ am_cut_next(struct am_cut *cut, const uint8_t lisp[LISP_HEADER_SIZE], struct am_
 		run->segments++;
 		cut->done += length;
 		cut->index++;
-	} while (cut->done < cut->payload && run->segments < AM_SEGMENTS_MAX && run->length + run->segment <= AM_UDP_MAX);
+	} while (cut->done < cut->payload && has_room(run));
 	return (true);
 }
 

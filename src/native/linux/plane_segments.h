@@ -60,8 +60,16 @@ struct am_run {
 	uint8_t		headers[AM_SEGMENTS_MAX][LISP_HEADER_SIZE + 140];
 };
 
-/* The next run, each segment headed by the LISP header; false when there is none left. */
+/*
+ * Fills a run with what comes next, each segment headed by the LISP header; false when there is nothing left. A run that has
+ * segments already goes on with these: it must take them (am_run_takes). Headers are copied, payload is referenced.
+ */
 bool	am_cut_next(struct am_cut *cut, const uint8_t lisp[LISP_HEADER_SIZE], struct am_run *run);
+void	am_run_empty(struct am_run *run);
+/* Whether it ends with a whole segment and has room for one more. */
+bool	am_run_open(const struct am_run *run);
+/* Whether the packet's segments can follow those of an open run. */
+bool	am_run_takes(const struct am_run *run, const struct am_cut *cut);
 /* Completes the transport checksum of a packet that is not cut (VIRTIO_NET_HDR_F_NEEDS_CSUM). False: nonsense. */
 bool	am_finish_checksum(uint8_t *packet, size_t length, const struct am_vnet *vnet);
 
