@@ -33,6 +33,8 @@ ours() { jexec xa sysctl -n "net.inet.mptcp.stats.$1"; }
 for module in pf ipdivert ipfw dummynet; do kldload /boot/kernel/$module.ko; done
 for module in tproxy lisp mptcp; do kldload /amptcp/$module.ko; done
 result $? "the modules load"
+used() { vmstat -m | awk '$1 == "mptcp" { print $2 }'; }
+kept=$(used)
 sysctl net.inet.tcp.msl=1000 net.inet.ip.forwarding=1 >/dev/null
 for n in 0 1 2; do ifconfig epair$n create >/dev/null; done
 make_jail ha epair0a
@@ -138,7 +140,7 @@ result $? "the daemon stops"
 wait $agent
 ipfw -q flush
 for jail in ha xa; do jail -r $jail; done
-quiet() { [ "$(vmstat -m | awk '$1 == "mptcp" { print $2 }')" = 0 ]; }
+quiet() { [ "$(used)" -le "$kept" ]; }
 wait_for 60 quiet
 result $? "every connection's memory is given back"
 kldunload mptcp

@@ -34,6 +34,8 @@ expect "without the module the preload library gives programs what they ask for"
 kill $server
 kldload /amptcp/mptcp.ko
 result $? "the module loads"
+used() { vmstat -m | awk '$1 == "mptcp" { print $2 }'; }
+kept=$(used)
 sysctl net.inet.tcp.msl=100 >/dev/null
 ifconfig vtnet0 inet 203.0.113.1/24 up
 ifconfig vtnet0 inet 203.0.113.11/32 alias
@@ -143,7 +145,7 @@ wait_for 10 grep -q waiting /tmp/hold
 refuse "the module stays while a socket is open" kldunload mptcp
 kill $holder
 wait $holder 2>/dev/null
-quiet() { [ "$(vmstat -m | awk '$1 == "mptcp" { print $2 }')" = 0 ]; }
+quiet() { $mptcpctl state | grep -q 'connections 0 sockets 0' && [ "$(used)" -le "$kept" ]; }
 wait_for 30 quiet
 result $? "all memory is given back"
 kldunload mptcp
