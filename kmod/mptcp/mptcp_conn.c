@@ -36,7 +36,8 @@ mptcp_conn_alloc(struct vnet *vnet, int mflags)
 	if (mc == NULL)
 		return (NULL);
 	refcount_init(&mc->mc_refs, 1);
-	sx_init(&mc->mc_sx, "mptcp connection");
+	/* Two at once: a listener's, then that of what it accepts. */
+	sx_init_flags(&mc->mc_sx, "mptcp connection", SX_DUPOK);
 	mtx_init(&mc->mc_mtx, "mptcp leaf", NULL, MTX_DEF);
 	mc->mc_vnet = vnet;
 	mc->mc_queue = queues[atomic_fetchadd_int(&next_queue, 1) % queue_count];
@@ -153,6 +154,15 @@ leave(struct mptcp_conn *mc)
 		mc->mc_in_table = false;
 	}
 	mtx_unlock(&table_mtx);
+}
+
+void
+mptcp_conn_forget(struct mptcp_conn *mc)
+{
+	MC_LOCK(mc);
+	mc->mc_state = MPTCP_OVER;
+	MC_UNLOCK(mc);
+	leave(mc);
 }
 
 int

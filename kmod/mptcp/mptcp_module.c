@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* Loading and unloading of mptcp(4). */
-#include "mptcp_var.h"
+#include "mptcp_accept.h"
 #include "mptcp_user.h"
 #include "modctl.h"
 
@@ -59,9 +59,12 @@ mptcp_load(void)
 	error = mptcp_stack_attach();
 	if (error != 0)
 		goto conn;
-	error = mptcp_lia_attach();
+	error = mptcp_accept_attach();
 	if (error != 0)
 		goto stack;
+	error = mptcp_lia_attach();
+	if (error != 0)
+		goto accept;
 	error = mptcp_socket_attach();
 	if (error != 0)
 		goto lia;
@@ -74,6 +77,8 @@ socket:
 	mptcp_socket_detach();
 lia:
 	(void)mptcp_lia_detach();
+accept:
+	mptcp_accept_detach();
 stack:
 	(void)mptcp_stack_detach();
 conn:
@@ -95,9 +100,12 @@ mptcp_unload(void)
 	mptcp_socket_detach();
 	error = mptcp_lia_detach();
 	if (error == 0) {
+		mptcp_accept_detach();
 		error = mptcp_busy() ? EBUSY : mptcp_stack_detach();
-		if (error != 0)
+		if (error != 0) {
+			(void)mptcp_accept_attach();
 			(void)mptcp_lia_attach();
+		}
 	}
 	if (error != 0) {
 		(void)mptcp_socket_attach();

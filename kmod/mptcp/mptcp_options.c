@@ -270,11 +270,18 @@ mptcp_output_options(struct tcpcb *tp, struct tcpopt *to, u_char *opt, int32_t *
 	bool any;
 
 	INP_WLOCK_ASSERT(tptoinpcb(tp));
-	if (sf == NULL || (mc = sf->sf_mc) == NULL)
+	if (sf == NULL)
 		return (tcp_addoptions(to, opt));
-	MC_LOCK(mc);
-	any = *flags & TH_SYN ? syn_option(tp, mc, sf, &option) : segment_option(tp, mc, sf, len, off, flags, sendalot, &option);
-	MC_UNLOCK(mc);
+	if ((mc = sf->sf_mc) == NULL) {
+		/* A join that was refused. */
+		any = (*flags & TH_RST) != 0 && sf->sf_reset_reason != 0;
+		option.subtype = MPTCP_MP_TCPRST;
+		option.rst.reason = sf->sf_reset_reason;
+	} else {
+		MC_LOCK(mc);
+		any = *flags & TH_SYN ? syn_option(tp, mc, sf, &option) : segment_option(tp, mc, sf, len, off, flags, sendalot, &option);
+		MC_UNLOCK(mc);
+	}
 	if (!any)
 		return (tcp_addoptions(to, opt));
 	size = mptcp_option_build(&option, segment, octets, sizeof(octets));

@@ -4,7 +4,7 @@
  * Protocol 262 of both families: the meta socket's side of what programs ask for. Its first subflow's TCP socket is there from the
  * beginning, so that bind(2) and options go straight to the code they are meant for, with its errors.
  */
-#include "mptcp_var.h"
+#include "mptcp_accept.h"
 
 #include <sys/domain.h>
 #include <sys/proc.h>
@@ -62,6 +62,7 @@ mptcp_attach(struct socket *so, int proto __unused, struct thread *td)
 	atomic_add_int(&mptcp_sockets, 1);
 	if (td == NULL)
 		return (0);
+	mptcp_hidden_open(td);
 	mc = mptcp_conn_alloc(curvnet, M_WAITOK);
 	MC_XLOCK(mc);
 	mptcp_meta_adopt(so, mc);
@@ -92,6 +93,7 @@ mptcp_detach(struct socket *so)
 	struct inpcb *inp = sotoinpcb(so);
 
 	if (mc != NULL) {
+		mptcp_listener_close(so);
 		MC_XLOCK(mc);
 		mc->mc_so = NULL;
 		if (!mc->mc_over)
@@ -163,12 +165,6 @@ mptcp_connect(struct socket *so, struct sockaddr *nam, struct thread *td)
 	}
 	MC_XUNLOCK(mc);
 	return (error);
-}
-
-static int
-mptcp_listen(struct socket *so __unused, int backlog __unused, struct thread *td __unused)
-{
-	return (EOPNOTSUPP);
 }
 
 static int
@@ -273,6 +269,7 @@ mptcp_close(struct socket *so)
 
 	if (mc == NULL)
 		return;
+	mptcp_listener_close(so);
 	MC_XLOCK(mc);
 	mc->mc_closed = true;
 	if (!mc->mc_over && !mc->mc_told_connected)
@@ -294,6 +291,7 @@ mptcp_abort(struct socket *so)
 
 	if (mc == NULL)
 		return;
+	mptcp_listener_close(so);
 	MC_XLOCK(mc);
 	mc->mc_closed = true;
 	if (!mc->mc_over)

@@ -20,6 +20,7 @@
 #include <netinet/tcp_seq.h>
 #include <netinet/tcp_timer.h>
 
+#include "mptcp_accept.h"
 #include "mptcp_output.h"
 
 static bool attached;
@@ -49,9 +50,6 @@ mptcp_map_grow(struct mptcp_map *map, struct mptcp_mapping *first)
 }
 
 /* ---- in ---- */
-
-/* What a segment means for the connection, beyond what TCP does with it. */
-enum segment_verdict { SEGMENT_PASS, SEGMENT_RESET };
 
 static void
 new_edge(struct mptcp_conn *mc, const struct tcpcb *tp, const struct tcphdr *th, uint16_t flags, uint64_t ack)
@@ -244,6 +242,17 @@ has_sack(const uint8_t *options, int length)
 	return (false);
 }
 
+/* MP_CAPABLE with data is its mapping (RFC 8684 section 3.1). */
+static void
+take_first_data(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, const struct mptcp_capable *capable)
+{
+	struct mptcp_dss dss = { .has_map = true, .dsn_64 = true, .dsn = mc->mc_remote_idsn + 1, .ssn = 1, .length = capable->data_length,
+	    .has_checksum = capable->has_checksum, .checksum = capable->checksum };
+
+	if (capable->sender_key == mc->mc_remote_key && capable->receiver_key == mc->mc_local_key && capable->data_length > 0)
+		take_mapping(tp, mc, sf, &dss);
+}
+
 static enum segment_verdict
 take_segment(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, const struct tcphdr *th, int tlen, uint16_t flags,
     const struct mptcp_options *options, bool sack, struct mptcp_event *event)
@@ -315,6 +324,10 @@ take_segment(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 		}
 		new_edge(mc, tp, th, flags, mc->mc_peer_ack);
 	}
+	/* The client's first data. */
+	option = mptcp_options_find(options, MPTCP_MP_CAPABLE);
+	if (option != NULL && option->capable.has_data && sf->sf_passive && !sf->sf_join)
+		take_first_data(tp, mc, sf, &option->capable);
 	if (dss != NULL && dss->has_ack)
 		take_ack(tp, mc, dss, th, tlen, flags, sack);
 	if (dss != NULL && dss->has_map)
@@ -334,10 +347,10 @@ mptcp_do_segment(struct tcpcb *tp, struct mbuf *m, struct tcphdr *th, int drop_h
 	const uint8_t *octets = (const uint8_t *)(th + 1);
 	int length = (th->th_off << 2) - (int)sizeof(*th);
 	enum segment_verdict verdict = SEGMENT_PASS;
-	bool answer = false, synack;
+	bool answer = false, decided = false, synack;
 
 	INP_WLOCK_ASSERT(inp);
-	if (mc == NULL || tp->t_state < TCPS_SYN_SENT) {
+	if ((mc == NULL && (sf == NULL || sf->sf_state != MPTCP_SF_UNDECIDED)) || tp->t_state < TCPS_SYN_SENT) {
 		tcp_do_segment(tp, m, th, drop_hdrlen, tlen, iptos);
 		return;
 	}
@@ -345,6 +358,13 @@ mptcp_do_segment(struct tcpcb *tp, struct mbuf *m, struct tcphdr *th, int drop_h
 	    MPTCP_SEGMENT_SYN, &options);
 	if (options.ignored != 0)
 		mptcp_count(MPTCP_CNT_option_ignored);
+	if (mc == NULL) {
+		verdict = mptcp_passive_segment(tp, sf, th, tlen, flags, &options);
+		mc = sf->sf_mc;
+		decided = mc != NULL;
+	}
+	if (mc == NULL)
+		goto out;
 	MC_LOCK(mc);
 	if (mc->mc_state == MPTCP_FALLBACK || (mc->mc_state == MPTCP_OVER && mc->mc_was_fallback))
 		;
@@ -358,13 +378,19 @@ mptcp_do_segment(struct tcpcb *tp, struct mbuf *m, struct tcphdr *th, int drop_h
 			take_synack(tp, mc, sf, th, &options);
 		else if ((flags & TH_RST) != 0 && mptcp_options_find(&options, MPTCP_MP_TCPRST) != NULL)
 			sf->sf_reset_reason = mptcp_options_find(&options, MPTCP_MP_TCPRST)->rst.reason;
-	} else if (TCPS_HAVEESTABLISHED(tp->t_state) && (flags & TH_SYN) == 0 && mc->mc_state >= MPTCP_KEYED) {
+	} else if ((TCPS_HAVEESTABLISHED(tp->t_state) || decided) && (flags & TH_SYN) == 0 && mc->mc_state >= MPTCP_KEYED) {
 		verdict = take_segment(tp, mc, sf, th, tlen, flags, &options, has_sack(octets, length), &event);
 		answer = (tp->t_flags & TF_ACKNOW) != 0;
 	}
 	MC_UNLOCK(mc);
 	if (event.ev_type != 0 && mc->mc_state != MPTCP_OVER)
 		mptcp_tell(mc, sf, event.ev_type, &event);
+out:
+	if (verdict == SEGMENT_DROP) {
+		m_freem(m);
+		INP_WUNLOCK(inp);
+		return;
+	}
 	if (verdict == SEGMENT_RESET) {
 		/* Before the handshake is over dropping says nothing to the peer. */
 		if (tp->t_state == TCPS_SYN_SENT)
@@ -396,9 +422,15 @@ mptcp_do_segment(struct tcpcb *tp, struct mbuf *m, struct tcphdr *th, int drop_h
 static int
 mptcp_fb_init(struct tcpcb *tp, void **ptr)
 {
+	struct mptcp_subflow *sf;
+
 	INP_WLOCK_ASSERT(tptoinpcb(tp));
-	/* Who makes a subflow puts it there: mptcp_subflow_create(). */
+	/* Who opens a subflow puts it there: mptcp_subflow_create(). Those that come in get theirs here. */
 	*ptr = NULL;
+	if (mptcp_passive_wanted(tp) && (sf = mptcp_subflow_alloc(M_NOWAIT)) != NULL) {
+		mptcp_passive_init(tp, sf);
+		*ptr = sf;
+	}
 	return (0);
 }
 
@@ -409,8 +441,11 @@ mptcp_fb_fini(struct tcpcb *tp, int purged __unused)
 
 	INP_WLOCK_ASSERT(tptoinpcb(tp));
 	tp->t_fb_ptr = NULL;
-	if (sf != NULL)
+	if (sf != NULL) {
+		if (sf->sf_mc != NULL && !sf->sf_join && sf->sf_mc->mc_embryo)
+			mptcp_conn_forget(sf->sf_mc);
 		mptcp_subflow_rele(sf);
+	}
 	tp->t_acktime = 0;
 }
 
@@ -454,7 +489,7 @@ mptcp_stack_attach(void)
 bool
 mptcp_stack_busy(void)
 {
-	return (mptcp_sockets != 0 || mptcp_stack.tfb_refcnt != 0 || mptcp_conns != 0);
+	return (mptcp_sockets != 0 || mptcp_stack.tfb_refcnt != mptcp_hidden || mptcp_conns != 0);
 }
 
 int

@@ -192,6 +192,7 @@ struct mptcp_conn {
 	bool			mc_over;	/* subflows are closed or closing; only they hold it */
 	bool			mc_ack_due;	/* a DATA_ACK TCP knows nothing of */
 	bool			mc_embryo;	/* no socket yet, and the worker leaves it alone */
+	struct mptcp_acceptor	*mc_acceptor;	/* of a listener: mptcp_accept.c */
 	bool			mc_was_fallback;
 	uint64_t		mc_snd_una;	/* data sequence number of the first octet in the meta socket's so_snd */
 	uint64_t		mc_snd_next;	/* next one to be given to a subflow */
@@ -311,6 +312,22 @@ mptcp_conn_of(struct socket *so)
 	X(prio_received,	"MP_PRIOs received")						\
 	X(rst_sent,		"MP_TCPRSTs sent")						\
 	X(rst_received,		"MP_TCPRSTs received")						\
+	X(capable_syn_received,	"SYNs received with MP_CAPABLE for a listener of ours")		\
+	X(capable_synack_sent,	"SYN/ACKs sent with MP_CAPABLE")				\
+	X(capable_ack_received,	"Connections from outside that proved to be MPTCP")		\
+	X(capable_wrong_key,	"ACKs with MP_CAPABLE and a wrong key")				\
+	X(synack_no_room,	"SYN/ACKs without room for MPTCP's option")			\
+	X(token_taken,		"Connections refused because their token was taken")		\
+	X(fallback_no_capable,	"Fallbacks: a client without MPTCP")				\
+	X(fallback_ack_without,	"Fallbacks: a client's SYN had MP_CAPABLE, its ACK has not")	\
+	X(fallback_foreign,	"Fallbacks: the accepted connection has another TCP stack")	\
+	X(join_syn_received,	"SYNs received with MP_JOIN")					\
+	X(join_synack_sent,	"SYN/ACKs sent with MP_JOIN")					\
+	X(join_ack_received,	"ACKs received with MP_JOIN and the right HMAC")		\
+	X(join_accepted,	"Further subflows accepted")					\
+	X(join_refused,		"SYNs with MP_JOIN answered by RST")				\
+	X(join_no_token,	"SYNs with MP_JOIN for a token that is not known")		\
+	X(join_bad_hmac,	"ACKs with MP_JOIN and a wrong HMAC")						\
 	X(event_lost,		"Events dropped: nobody read those before them in time")
 
 enum mptcp_count {
@@ -343,6 +360,8 @@ void	mptcp_conn_rele(struct mptcp_conn *mc);
  */
 int	mptcp_conn_set_keys(struct mptcp_conn *mc, uint64_t local_key, uint64_t remote_key);
 int	mptcp_conn_new_key(struct mptcp_conn *mc);
+/* A passive one that ends before it has a socket; any lock but the leaf. */
+void	mptcp_conn_forget(struct mptcp_conn *mc);
 /* With the leaf: what follows from the peer's key. */
 void	mptcp_conn_set_remote_key(struct mptcp_conn *mc, uint64_t remote_key);
 /* With a reference, or NULL. Callable with an INP. */
@@ -427,6 +446,9 @@ void	mptcp_receive_window(struct mptcp_conn *mc);
 void	mptcp_receive_free(struct mptcp_conn *mc);
 
 /* ---- mptcp_stack.c, mptcp_options.c: the TCP stack of subflows */
+
+/* What a segment means for the connection, beyond what TCP does with it. */
+enum segment_verdict { SEGMENT_PASS, SEGMENT_DROP, SEGMENT_RESET };
 
 extern struct tcp_function_block mptcp_stack;
 int	mptcp_stack_attach(void);
