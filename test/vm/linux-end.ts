@@ -21,6 +21,8 @@ export interface LinuxEnd {
   /** A file beside this one, and its argument. It prints 'ready', then answers each line on its standard input with one. */
   script: string;
   argument: string;
+  /** What the emulator's network interface is connected to, when not to the tap itself. */
+  netdev?: string;
 }
 
 export async function linuxEnd(end: LinuxEnd): Promise<HostSide | { skip: string }> {
@@ -90,7 +92,7 @@ export async function linuxEnd(end: LinuxEnd): Promise<HostSide | { skip: string
     return {
       prefix: ['ip', 'netns', 'exec', namespace],
       devices: [
-        ...['-netdev', `tap,id=net0,ifname=${TAP},script=no,downscript=no`],
+        ...['-netdev', end.netdev ?? `tap,id=net0,ifname=${TAP},script=no,downscript=no`],
         ...['-device', 'virtio-net-device,netdev=net0,mac=02:00:00:00:01:01'],
       ],
       request(words) {

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
-/** The host's side of the MPTCP scenario: a Linux server, see mptcp-peer.ts. */
+/** The host's side of the MPTCP scenarios: a Linux server, see mptcp-peer.ts, and a Linux client, see mptcp-client.ts. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { linuxEnd } from './linux-end.js';
 import type { MptcpSite } from './mptcp-peer.js';
-import type { HostSide } from './scenarios.js';
+import type { HostSide, ScenarioContext } from './scenarios.js';
 
 const SITE: MptcpSite = {
   addresses: ['203.0.113.2', '2001:db8:f::2', '198.51.100.2', '2001:db8:e::2'],
@@ -12,4 +16,53 @@ const SITE: MptcpSite = {
 
 export function mptcpHost(): Promise<HostSide | { skip: string }> {
   return linuxEnd({ addresses: SITE.addresses, script: 'mptcp-peer.js', argument: JSON.stringify(SITE) });
+}
+
+/** The first of each family is where connections begin, the others are for further subflows. */
+const CLIENT = ['203.0.113.2', '203.0.113.3', '203.0.113.4', '203.0.113.5'];
+const CLIENT6 = ['2001:db8:f::2', '2001:db8:f::3', '2001:db8:f::4', '2001:db8:f::5'];
+
+export function mptcpPassiveHost(): Promise<HostSide | { skip: string }> {
+  return linuxEnd({
+    addresses: [...CLIENT, ...CLIENT6],
+    script: 'mptcp-client.js',
+    argument: JSON.stringify({ addresses: SITE.addresses, ports: SITE.ports }),
+  });
+}
+
+/** The same with a middlebox on the way, see middlebox.c. */
+export async function mptcpMiddleboxHost(context: ScenarioContext): Promise<HostSide | { skip: string }> {
+  const directory = mkdtempSync(join(tmpdir(), 'amptcp-middlebox-'));
+  const close = (): void => {
+    rmSync(directory, { recursive: true, force: true });
+  };
+  const program = join(directory, 'middlebox');
+  try {
+    execFileSync(process.env['CC'] ?? 'cc', [
+      ...['-std=gnu11', '-O2', '-Wall', '-Wextra', '-o', program],
+      join(context.project, 'test', 'vm', 'middlebox.c'),
+    ]);
+  } catch (error) {
+    close();
+    return { skip: `the middlebox needs a C compiler: ${(error as Error).message}` };
+  }
+  const [here, there] = [join(directory, 'box'), join(directory, 'qemu')];
+  const side = await linuxEnd({
+    addresses: [...CLIENT, ...CLIENT6],
+    script: 'mptcp-client.js',
+    argument: JSON.stringify({
+      addresses: SITE.addresses,
+      ports: SITE.ports,
+      box: [program, 'vm0', here, there],
+    }),
+    netdev: `dgram,id=net0,local.type=unix,local.path=${there},remote.type=unix,remote.path=${here}`,
+  }).catch((error: unknown) => {
+    close();
+    throw error;
+  });
+  if ('skip' in side) {
+    close();
+    return side;
+  }
+  return { ...side, close: () => side.close().finally(close) };
 }

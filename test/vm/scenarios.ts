@@ -7,7 +7,7 @@ import { chainHost } from './chain.js';
 import { gatewayHost } from './gateway.js';
 import { guardHost } from './guard.js';
 import { interopHost } from './interop.js';
-import { mptcpHost } from './mptcp.js';
+import { mptcpHost, mptcpMiddleboxHost, mptcpPassiveHost } from './mptcp.js';
 
 export interface ScenarioContext {
   project: string;
@@ -201,5 +201,33 @@ export const scenarios: Scenario[] = [
     timeoutMs: 1_800_000,
     kenv: { 'net.inet.ip.fw.default_to_accept': '1' },
     host: chainHost,
+  },
+  {
+    name: 'mptcp-passive',
+    title: 'MPTCP servers: Linux clients with one to four subflows, joins, plain TCP, SYN cookies',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: mptcpPassiveHost,
+  },
+  {
+    name: 'mptcp-pair',
+    title: 'MPTCP between two network stacks of FreeBSD: one to four subflows, IPv4, IPv6, both',
+    debug: true,
+    timeoutMs: 1_800_000,
+    ...TWO_CPUS,
+  },
+  {
+    name: 'mptcp-middlebox',
+    title: 'MPTCP through boxes that take options out and alter data, both ways',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: mptcpMiddleboxHost,
+  },
+  {
+    name: 'mptcp-inject',
+    title: 'random options and segments in live MPTCP connections',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: mptcpMiddleboxHost,
   },
 ];

@@ -61,3 +61,54 @@ finish_mptcp() {
 	kldunload mptcp
 	result $? "the module unloads"
 }
+
+# ---- servers: mptcp-client.ts is the Linux end
+
+# A module and addresses only.
+load_mptcp() {
+	kldload /amptcp/mptcp.ko
+	result $? "the module loads"
+	sysctl net.inet.tcp.msl=100 >/dev/null
+}
+
+attach_linux() {
+	ifconfig vtnet0 inet 203.0.113.1/24 up
+	ifconfig vtnet0 inet6 2001:db8:f::1/64 -ifdisabled no_dad
+	expect "the Linux end is on the wire" ping -c 2 -t 5 203.0.113.2
+	expect "... with IPv6" ping -6 -c 2 -t 5 2001:db8:f::2
+}
+
+tcp_listens() { netstat -an -p tcp | grep "LISTEN" | grep -q "$1[.]$2 "; }
+# serve_mptcp ADDRESS PORT: what `flow send` and the Linux end's `exchange` talk to.
+serve_mptcp() {
+	$flow serve -m "$1" "$2" &
+	servers="$servers $!"
+	wait_for 10 tcp_listens "$1" "$2"
+	result $? "a server listens on $1, port $2"
+}
+
+# no_fallback WHEN: Linux has counted nothing that should not be.
+no_fallback() {
+	ask counters
+	note "Linux: $answer"
+	_bad=
+	for _name in MPCapableFallbackSYNACK MPCapableFallbackACK MPCapableDataFallback MPFailRx MPFailTx DSSNotMatching DSSNoMatchTCP \
+	    DSSCorruptionFallback DSSCorruptionReset DataCsumErr MPJoinSynAckHMacFailure MPJoinAckHMacFailure MPJoinRejected InfiniteMapRx; do
+		for _pair in $answer; do
+			case $_pair in $_name=*) _bad="$_bad $_pair" ;; esac
+		done
+	done
+	[ -z "$_bad" ]
+	result $? "Linux has counted no fallback and no failure $1$_bad"
+}
+
+# mptcp_quiet: everything ends and is given back.
+mptcp_quiet() {
+	sysctl net.inet.mptcp.stats | awk '$2 != 0' | sed 's/^/# FreeBSD: /'
+	kill $servers 2>/dev/null
+	wait
+	wait_for 60 kldunload mptcp
+	result $? "the module unloads"
+	kldload /amptcp/mptcp.ko && kldunload mptcp
+	result $? "... and loads and unloads again"
+}

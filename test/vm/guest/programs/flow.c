@@ -12,7 +12,7 @@
  *	flow trickle [-l octets] <address> <port> <count>	that many UDP datagrams from 16 ports, none lost to a full queue
  *	flow sink <address> <port> <seconds>		counts UDP datagrams
  *
- * With -m a client asks for MPTCP (protocol 262). `echo -m -j local,remote[,port][,backup]` (again for each; a local address of - is
+ * With -m a client or a server asks for MPTCP (protocol 262). `echo -m -j local,remote[,port][,backup]` (again for each; a local address of - is
  * left to the kernel) adds subflows once it can, then starts, and in the end prints what each subflow has carried.
  *
  * `send` writes `octets` pseudo-random octets and reads as many of another sequence, both at once. Each side takes a
@@ -327,7 +327,7 @@ serve(const char *address, const char *port, int (*one_client)(int))
 	pid_t pid;
 
 	signal(SIGCHLD, SIG_IGN);
-	s = socket(ai->ai_family, SOCK_STREAM, 0);
+	s = socket(ai->ai_family, SOCK_STREAM, stream_protocol);
 	if (s == -1)
 		err(2, "socket");
 	setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));

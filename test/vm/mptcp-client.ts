@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: BSD-2-Clause
+
+/**
+ * The Linux end of the scenarios in which FreeBSD is the MPTCP server, or a box is on the way. Runs in a network namespace of its own;
+ * reads commands on standard input, one a line, and answers each with one line. It also serves, as mptcp-peer.ts does.
+ *
+ *   exchange <source> <address> <port> <octets> [subflows] [tcp]
+ *                           what `flow send` does: so many octets each way, hashes compared at both ends; waits for that many
+ *                           subflows before the bulk of it. Answers with the hash, subflows and seconds.
+ *   many <source> <address> <port> <octets> <count>   one exchange after the other
+ *   endpoints <address>...  addresses further subflows begin at (none: no further ones)
+ *   counters                the kernel's MPTCP counters that are not 0, as name=value
+ *   sysctl <name> <value>   of net
+ *   capture                 records what is on the wire from here on
+ *   captured <filter>       ends it (the first time); answers how many of the recorded packets the display filter matches
+ *   wire                    the same, then checks every data segment against its mapping: segments, mappings, and what is wrong
+ *   box <command>...        to the middlebox, see middlebox.c
+ */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { nativePart } from '../../src/native/index.js';
+import { mptcpCounters } from './linux-counters.js';
+
+interface Site {
+  addresses: string[];
+  ports: { mptcp: number; tcp: number };
+  /** The middlebox's program and arguments. */
+  box?: [string, ...string[]];
+}
+
+const site = JSON.parse(process.argv[2] ?? '') as Site;
+const PATIENCE_MS = 60_000;
+const directory = mkdtempSync(join(tmpdir(), 'amptcp-client-'));
+const file = join(directory, 'wire.pcap');
+const native = nativePart('mptcp');
+const connecting = new Map<number, (error?: string) => void>();
+native.start(
+  (batch) => {
+    for (const { descriptor, error } of batch) {
+      connecting.get(descriptor)?.(error);
+      connecting.delete(descriptor);
+    }
+  },
+  () => undefined,
+);
+
+/** The streams of programs/flow.c: xorshift, by seed. */
+function stream(seed: bigint, octets: number): Buffer {
+  const mask = (1n << 64n) - 1n;
+  const x = (seed * 0x9e3779b97f4a7c15n + 1n) & mask;
+  const data = Buffer.allocUnsafe(octets);
+  // Two halves of 32 bits: numbers are quicker than BigInts.
+  let high = Number(x >> 32n) | 0;
+  let low = Number(x & 0xffffffffn) | 0;
+  for (let i = 0; i < octets; i++) {
+    let h = high ^ ((high << 13) | (low >>> 19));
+    let l = low ^ (low << 13);
+    l ^= (l >>> 7) | (h << 25);
+    h ^= h >>> 7;
+    // x ^= x << 17
+    h ^= (h << 17) | (l >>> 15);
+    l ^= l << 17;
+    high = h;
+    low = l;
+    data[i] = (low >>> 24) & 0xff;
+  }
+  return data;
+}
+
+const streams = new Map<string, Buffer>();
+function cached(seed: number, octets: number): Buffer {
+  const name = `${seed} ${octets}`;
+  let data = streams.get(name);
+  if (!data) {
+    data = stream(BigInt(seed), octets);
+    streams.clear();
+    streams.set(name, data);
+  }
+  return data;
+}
+
+async function open(source: string, address: string, port: number, mptcp: boolean): Promise<number> {
+  const { descriptor } = native.prepare({
+    address,
+    port,
+    mptcp,
+    transparent: false,
+    localAddress: source,
+    localPort: 0,
+  });
+  const outcome = new Promise<string | undefined>((resolve) => connecting.set(descriptor, resolve));
+  native.connect(descriptor, address, port, PATIENCE_MS);
+  const error = await outcome;
+  if (error !== undefined) throw new Error(`connect: ${error}`);
+  return descriptor;
+}
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const end = Date.now() + PATIENCE_MS;
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`${what}: not within ${PATIENCE_MS / 1000} s`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** `flow send` in TypeScript: eight octets of length, both streams at once, the server's verdict. */
+async function exchange(
+  source: string,
+  address: string,
+  port: number,
+  octets: number,
+  subflows: number,
+  mptcp: boolean,
+): Promise<string> {
+  const out = cached(1, octets);
+  const expected = createHash('sha256').update(stream(2n, octets)).digest('hex');
+  const descriptor = await open(source, address, port, mptcp);
+  const started = Date.now();
+  const socket = new Socket({ fd: descriptor, allowHalfOpen: true });
+  socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error('still')));
+  const received = createHash('sha256');
+  let missing = octets;
+  let verdict: string | undefined;
+  const done = new Promise<void>((resolve, reject) => {
+    socket.on('error', reject);
+    socket.on('close', () => {
+      if (verdict === undefined) reject(new Error(`closed with ${missing} octets missing`));
+    });
+    socket.on('data', (data) => {
+      const part = data.subarray(0, missing);
+      received.update(part);
+      missing -= part.length;
+      if (data.length > part.length) {
+        verdict = String.fromCharCode(data[part.length] ?? 0);
+        resolve();
+      }
+    });
+  });
+  done.catch(() => undefined);
+  const head = Buffer.alloc(8);
+  head.writeBigUInt64BE(BigInt(octets));
+  const first = Math.min(octets, 100);
+  socket.write(Buffer.concat([head, out.subarray(0, first)]));
+  let have = 0;
+  if (subflows > 1) {
+    await until(`${subflows} subflows`, () => {
+      have = native.info(descriptor)?.subflows ?? 0;
+      return have >= subflows - 1;
+    });
+  }
+  const info = native.info(descriptor);
+  socket.write(out.subarray(first));
+  await done;
+  socket.destroy();
+  if (verdict !== 'y') throw new Error('the server received something else');
+  if (received.digest('hex') !== expected) throw new Error('something else came back');
+  const kind = !mptcp ? 'tcp' : info && !info.fallback ? 'mptcp' : 'fallback';
+  return `same ${kind} subflows ${have + 1} seconds ${((Date.now() - started) / 1000).toFixed(2)}`;
+}
+
+const run = (command: string, ...args: string[]): string =>
+  execFileSync(command, args, { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
+
+let recorder: ChildProcess | undefined;
+
+function capture(): Promise<void> {
+  rmSync(file, { force: true });
+  const child = spawn('tshark', ['-i', 'vm0', '-s', '200', '-w', file, '-q'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  recorder = child;
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.stderr.on('data', (data: Buffer) => {
+      if (data.toString().includes('Capturing on')) resolve();
+    });
+    child.on('close', () => {
+      reject(new Error('tshark ended'));
+    });
+  });
+}
+
+async function recorded(): Promise<void> {
+  const child = recorder;
+  if (child) {
+    recorder = undefined;
+    const ended = new Promise((resolve) => child.on('close', resolve));
+    child.kill('SIGINT');
+    await ended;
+  }
+}
+
+async function captured(filter: string): Promise<string> {
+  await recorded();
+  const text = run('tshark', '-r', file, '-Y', filter);
+  const lines = text.split('\n').filter((line) => line !== '');
+  return [String(lines.length), ...lines.slice(0, 1)].join(' ');
+}
+
+/**
+ * Every data segment has to lie within the mapping it carries, if it carries one, and two mappings of one octet of a subflow must agree.
+ * The first data with MP_CAPABLE counts as well.
+ */
+async function wire(): Promise<string> {
+  await recorded();
+  const fields = ['tcp.stream', 'ip.src', 'ipv6.src', 'tcp.seq', 'tcp.len', 'tcp.options.mptcp.subflowseqno'];
+  fields.push('tcp.options.mptcp.rawdataseqno', 'tcp.options.mptcp.datalvllen', 'tcp.options.mptcp.subtype');
+  const text = run(
+    'tshark',
+    '-r',
+    file,
+    '-Y',
+    'tcp.len > 0 || tcp.options.mptcp.datalvllen',
+    '-T',
+    'fields',
+    ...fields.flatMap((f) => ['-e', f]),
+  );
+  const differences = new Map<string, Map<number, bigint>>();
+  let segments = 0;
+  let mappings = 0;
+  const wrong: string[] = [];
+  for (const line of text.split('\n')) {
+    if (line === '') continue;
+    const [stream = '', v4 = '', v6 = '', seq = '', len = '', ssn = '', dsn = '', dll = ''] =
+      line.split('\t');
+    if (Number(len) > 0) segments++;
+    if (ssn === '' || dll === '' || dsn === '') continue;
+    mappings++;
+    const [at, first, octets] = [Number(seq), Number(ssn), Number(dll)];
+    if (Number(len) === 0) continue;
+    if (first === 0 || octets === 0) wrong.push(`data under a mapping of nothing: ${line}`);
+    else if (at < first || at + Number(len) > first + octets) wrong.push(`outside its mapping: ${line}`);
+    const key = `${stream} ${v4}${v6}`;
+    const known = differences.get(key) ?? new Map<number, bigint>();
+    differences.set(key, known);
+    const before = known.get(first);
+    if (before !== undefined && before !== BigInt(dsn)) wrong.push(`mapped twice: ${line}`);
+    known.set(first, BigInt(dsn));
+  }
+  return `segments ${segments} mappings ${mappings} wrong ${wrong.length} ${wrong[0] ?? ''}`.replaceAll(
+    '\t',
+    ' ',
+  );
+}
+
+const boxAnswers: ((line: string) => void)[] = [];
+function askBox(line: string): Promise<string> {
+  if (!box) return Promise.resolve('failed there is no middlebox');
+  box.stdin?.write(`${line}\n`);
+  return new Promise((resolve) => boxAnswers.push(resolve));
+}
+
+async function answer(line: string): Promise<string> {
+  const [verb, ...words] = line.split(' ');
+  const [source = '', address = '', port = '', octets = ''] = words;
+  switch (verb) {
+    case 'exchange': {
+      const subflows = Number(words[4] ?? '1');
+      return exchange(source, address, Number(port), Number(octets), subflows, !words.includes('tcp'));
+    }
+    case 'many': {
+      for (let i = 0; i < Number(words[4]); i++) {
+        await exchange(source, address, Number(port), Number(octets), 1, true);
+      }
+      return 'done';
+    }
+    case 'endpoints':
+      run('ip', 'mptcp', 'endpoint', 'flush');
+      run('ip', 'mptcp', 'limits', 'set', 'subflow', '8', 'add_addr_accepted', '8');
+      for (const endpoint of words) run('ip', 'mptcp', 'endpoint', 'add', endpoint, 'dev', 'vm0', 'subflow');
+      return 'done';
+    case 'counters':
+      return mptcpCounters() || 'none';
+    case 'sysctl':
+      writeFileSync(`/proc/sys/net/${(words[0] ?? '').replaceAll('.', '/')}`, words[1] ?? '');
+      return 'done';
+    case 'capture':
+      await capture();
+      return 'done';
+    case 'captured':
+      return captured(words.join(' '));
+    case 'wire':
+      return wire();
+    case 'box':
+      return askBox(words.join(' '));
+    default:
+      return `failed unknown command ${verb ?? ''}`;
+  }
+}
+
+// BBR paces by round trips of microseconds and probes for them by nearly stopping for 200 ms: on a wire like this it tells nothing.
+writeFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'reno');
+for (const address of site.addresses) {
+  for (const mptcp of [true, false]) {
+    const descriptor = nativePart('descriptors').openListener(
+      address,
+      mptcp ? site.ports.mptcp : site.ports.tcp,
+      mptcp,
+      128,
+    );
+    createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on('error', () => socket.destroy());
+      socket.pipe(socket);
+    }).listen({ fd: descriptor });
+  }
+}
+const [program, ...parameters] = site.box ?? [];
+const box =
+  program === undefined ? undefined : spawn(program, parameters, { stdio: ['pipe', 'pipe', 'inherit'] });
+if (box) {
+  const ready = new Promise<string>((resolve) => boxAnswers.push(resolve));
+  createInterface({ input: box.stdout }).on('line', (line) => boxAnswers.shift()?.(line));
+  await ready;
+}
+process.stdout.write('ready\n');
+createInterface({ input: process.stdin })
+  .on('line', (line) => {
+    void answer(line)
+      .catch((error: unknown) => `failed ${(error as Error).message.replaceAll('\n', ' ')}`)
+      .then((text) => process.stdout.write(`${text}\n`));
+  })
+  .on('close', () => {
+    recorder?.kill('SIGINT');
+    box?.stdin.end();
+    rmSync(directory, { recursive: true, force: true });
+    process.exit(0);
+  });
