@@ -96,8 +96,9 @@ syn_option(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, st
 
 /* DATA_FIN alone: a mapping of nothing but its number, which the checksum covers as well. */
 static void
-data_fin(const struct mptcp_conn *mc, struct mptcp_dss *dss)
+data_fin(struct mptcp_conn *mc, struct mptcp_dss *dss)
 {
+	mc->mc_fin_due = false;
 	dss->has_map = dss->dsn_64 = dss->data_fin = true;
 	dss->dsn = mc->mc_fin_dsn;
 	dss->length = 1;
@@ -168,8 +169,8 @@ reset_option(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct mptcp_optio
 
 /* What goes with any other segment. False: nothing does. */
 static bool
-segment_option(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, int32_t *len, uint32_t off, uint16_t *flags,
-    int *sendalot, struct mptcp_option *option)
+segment_option(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, bool sack, int32_t *len, uint32_t off,
+    uint16_t *flags, int *sendalot, struct mptcp_option *option)
 {
 	const struct mptcp_mapping *mapping;
 	uint32_t left, ssn;
@@ -234,7 +235,14 @@ segment_option(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf
 			option->capable.has_checksum = mapping->has_checksum;
 			option->capable.checksum = mapping->checksum;
 		} else {
-			option->dss.has_map = option->dss.dsn_64 = true;
+			/*
+			 * While something is missing that the peer should know of, the mapping is short and the DATA_ACK left to
+			 * segments without data: with timestamps there is room for one SACK block then, else for none.
+			 */
+			if (sack)
+				option->dss.has_ack = option->dss.ack_64 = false;
+			option->dss.has_map = true;
+			option->dss.dsn_64 = !sack;
 			option->dss.dsn = mapping->dsn;
 			option->dss.ssn = mapping->ssn;
 			option->dss.length = (uint16_t)mapping->length;
@@ -279,7 +287,8 @@ mptcp_output_options(struct tcpcb *tp, struct tcpopt *to, u_char *opt, int32_t *
 		option.rst.reason = sf->sf_reset_reason;
 	} else {
 		MC_LOCK(mc);
-		any = *flags & TH_SYN ? syn_option(tp, mc, sf, &option) : segment_option(tp, mc, sf, len, off, flags, sendalot, &option);
+		any = *flags & TH_SYN ? syn_option(tp, mc, sf, &option) :
+		    segment_option(tp, mc, sf, (to->to_flags & TOF_SACK) != 0, len, off, flags, sendalot, &option);
 		MC_UNLOCK(mc);
 	}
 	if (!any)

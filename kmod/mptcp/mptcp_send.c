@@ -173,7 +173,9 @@ mptcp_send_timer(struct mptcp_conn *mc, sbintime_t now)
 		again(mc, mc->mc_snd_una, (uint32_t)(mc->mc_snd_next - mc->mc_snd_una), UINT32_MAX);
 		mptcp_count(MPTCP_CNT_reinjections);
 	}
+	MC_LOCK(mc);
 	mc->mc_fin_due = mc->mc_fin;
+	MC_UNLOCK(mc);
 }
 
 /* Fills in what the scheduler wants to know; marks those whose retransmission timer has fired, and takes their data back. */
@@ -309,9 +311,11 @@ tune(struct mptcp_conn *mc, const struct mptcp_sched_path *sched, u_int n)
 
 	for (u_int i = 0; i < n; i++)
 		cwnd += sched[i].cwnd;
+	/* One path takes half as much again as its window; while one of several mends a loss the others want to go on. */
+	cwnd = n > 1 ? cwnd * 4 : cwnd + cwnd / 2;
 	SOCKBUF_LOCK(&so->so_snd);
 	if ((so->so_snd.sb_flags & SB_AUTOSIZE) != 0 && V_tcp_do_autosndbuf && sbused(&so->so_snd) >= so->so_snd.sb_hiwat / 8 * 7 &&
-	    sbused(&so->so_snd) < (u_int)V_tcp_autosndbuf_max && cwnd + cwnd / 2 >= so->so_snd.sb_hiwat)
+	    sbused(&so->so_snd) < (u_int)V_tcp_autosndbuf_max && cwnd >= so->so_snd.sb_hiwat)
 		(void)sbreserve_locked(so, SO_SND, ulmin(so->so_snd.sb_hiwat + ulmax(V_tcp_autosndbuf_inc, so->so_snd.sb_hiwat / 2),
 		    V_tcp_autosndbuf_max), NULL);
 	SOCKBUF_UNLOCK(&so->so_snd);
@@ -341,7 +345,9 @@ finish(struct mptcp_conn *mc, const struct path *paths, const struct mptcp_sched
 	}
 	MC_LOCK(mc);
 	if (!mc->mc_fin) {
-		mc->mc_fin = mc->mc_fin_due = true;
+		mc->mc_fin = true;
+		/* Until a segment has taken it: one with data does not, and then the next turn tries again. */
+		mc->mc_fin_due = true;
 		mc->mc_fin_dsn = mc->mc_snd_next;
 		mc->mc_snd_max = mc->mc_snd_next + 1;
 		mptcp_count(MPTCP_CNT_data_fin_sent);
@@ -352,10 +358,8 @@ finish(struct mptcp_conn *mc, const struct path *paths, const struct mptcp_sched
 	for (u_int i = 0; i < n; i++)
 		if (sched[i].usable && (best < 0 || sched[i].srtt_us < sched[best].srtt_us))
 			best = (int)i;
-	if (best >= 0) {
-		mc->mc_fin_due = false;
+	if (best >= 0)
 		mptcp_subflow_push(paths[best].sf);
-	}
 }
 
 void

@@ -724,6 +724,9 @@ mptcp_subflow_timers(struct mptcp_conn *mc, sbintime_t now)
 		}
 		if (sf->sf_announce_at != 0)
 			sooner(&at, sf->sf_announce_at);
+		/* Segments with data leave it to those without. */
+		if (sf->sf_pending != 0 && state == MPTCP_SF_UP)
+			mptcp_subflow_push(sf);
 	}
 	MC_LOCK(mc);
 	memset(mc->mc_removed, 0, sizeof(mc->mc_removed));

@@ -199,7 +199,6 @@ struct mptcp_conn {
 	STAILQ_HEAD(, mptcp_range) mc_resend;	/* to be given to a subflow again */
 	sbintime_t		mc_rto_at;	/* connection's retransmission; 0: nothing outstanding */
 	u_int			mc_rto_shift;
-	bool			mc_fin_due;	/* DATA_FIN is to be sent (again) */
 	sbintime_t		mc_orphan_at;	/* no subflow is left: the end, unless one comes */
 	int			mc_last;	/* round robin */
 	uint64_t		mc_octets_sent, mc_octets_received, mc_octets_reinjected, mc_octets_duplicate;
@@ -238,6 +237,7 @@ struct mptcp_conn {
 	bool			mc_eof;		/* ... and taken: all before it was */
 	bool			mc_fin;		/* ours is due ... */
 	uint64_t		mc_fin_dsn;	/* ... at this number */
+	bool			mc_fin_due;	/* ... and to be sent (again) */
 	LIST_ENTRY(mptcp_conn)	mc_hash;	/* token table's mutex */
 };
 

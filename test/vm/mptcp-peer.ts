@@ -23,7 +23,7 @@ import { mptcpCounters } from './linux-counters.js';
 
 export interface MptcpSite {
   addresses: string[];
-  ports: { mptcp: number; tcp: number; http: number };
+  ports: { mptcp: number; tcp: number; http: number; sink: number };
 }
 
 const site = JSON.parse(process.argv[2] ?? '') as MptcpSite;
@@ -45,6 +45,18 @@ for (const address of site.addresses) {
       socket.pipe(socket);
     }).listen({ fd: descriptor });
   }
+}
+
+// Takes everything and answers with its SHA-256.
+for (const address of site.addresses) {
+  createServer({ allowHalfOpen: true }, (socket) => {
+    const hash = createHash('sha256');
+    open.add(socket);
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => open.delete(socket));
+    socket.on('data', (chunk) => hash.update(chunk));
+    socket.on('end', () => socket.end(hash.digest('hex')));
+  }).listen({ fd: openListener(address, site.ports.sink, true, 128) });
 }
 
 /** So many octets, the same ones every time. */

@@ -11,7 +11,7 @@ import type { HostSide, ScenarioContext } from './scenarios.js';
 
 const SITE: MptcpSite = {
   addresses: ['203.0.113.2', '2001:db8:f::2', '198.51.100.2', '2001:db8:e::2'],
-  ports: { mptcp: 5009, tcp: 5010, http: 5011 },
+  ports: { mptcp: 5009, tcp: 5010, http: 5011, sink: 5012 },
 };
 
 export function mptcpHost(): Promise<HostSide | { skip: string }> {

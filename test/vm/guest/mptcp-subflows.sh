@@ -88,15 +88,15 @@ shape() { # RATE
 }
 seconds() { echo "$_output" | awk '$2 == "seconds" { print $3 }'; }
 shape 8Mbit/s
-expect "4 MB each way over one path of 8 Mbit/s" $flow echo -m -n 4000000 $first 5009
+expect "6 MB over one path of 8 Mbit/s" $flow push -m -n 6000000 $first 5012
 one=$(seconds)
 best=0
 for try in 1 2 3; do
-	expect "8 MB each way over two" $flow echo -m -n 8000000 -j $second4 $first 5009
+	expect "12 MB over two" $flow push -m -n 12000000 -j $second4 $first 5012
 	two=$(seconds)
 	echo "$_output" | sed 's/^/# /'
 	ratio=$(echo "$one $two" | awk '{ printf "%d", 100 * $1 * 2 / $2 }')
-	note "one path: 4 MB in $one s, two paths: 8 MB in $two s: $ratio % of one path (200 would be both)"
+	note "one path: 6 MB in $one s, two paths: 12 MB in $two s: $ratio % of one path (200 would be both)"
 	[ "$ratio" -gt "$best" ] && best=$ratio
 	[ "$best" -ge 180 ] && break
 done

@@ -7,13 +7,14 @@
  *	flow send [-s source] [-p port] [-n octets] [-r octets/s] [-t seconds] <address> <port>
  *	flow echoserve <address> <port>		sends back what it gets
  *	flow echo [-s source] [-n octets] [-r octets/s] [-t seconds] <address> <port>	compares what such a server sends back
+ *	flow push [-s source] [-n octets] [-r octets/s] [-t seconds] <address> <port>	to a server that answers with the SHA-256
  *	flow udp [-s source] <address> <port> <count>	one datagram from each of `count` ports
  *	flow blast [-s source] [-l octets] [-t seconds] <address> <port>	UDP as fast as it goes
  *	flow trickle [-l octets] <address> <port> <count>	that many UDP datagrams from 16 ports, none lost to a full queue
  *	flow sink <address> <port> <seconds>		counts UDP datagrams
  *
- * With -m a client or a server asks for MPTCP (protocol 262). `echo -m -j local,remote[,port][,backup]` (again for each; a local address of - is
- * left to the kernel) adds subflows once it can, then starts, and in the end prints what each subflow has carried.
+ * With -m a client or a server asks for MPTCP (protocol 262). `echo` and `push -m -j local,remote[,port][,backup]` (again for each; a local
+ * address of - is left to the kernel) adds subflows once it can, then starts, and in the end prints what each subflow has carried.
  *
  * `send` writes `octets` pseudo-random octets and reads as many of another sequence, both at once. Each side takes a
  * SHA-256 of what it was to receive and of what it received; the server tells the client its verdict in one octet.
@@ -431,6 +432,54 @@ echo(const char *source, uint64_t octets, uint64_t rate, int patience, const cha
 }
 
 static int
+push(const char *source, uint64_t octets, uint64_t rate, int patience, const char *address, const char *port)
+{
+	struct addrinfo *ai = resolve(address, port, SOCK_STREAM);
+	struct transfer t = { .rate = rate };
+	struct timeval tv = { .tv_sec = patience };
+	char text[65], answer[65] = "";
+	unsigned char buffer[CHUNK];
+	uint64_t left = octets;
+	size_t have = 0, now_octets;
+	double started, seconds;
+	ssize_t n = 0;
+	bool good;
+
+	t.fd = socket(ai->ai_family, SOCK_STREAM, stream_protocol);
+	if (t.fd == -1)
+		err(2, "socket");
+	bind_source(t.fd, source, NULL);
+	if (connect(t.fd, ai->ai_addr, ai->ai_addrlen) == -1)
+		err(1, "connect to %s %s", address, port);
+	started = now();
+	nonblocking(t.fd);
+	stream_init(&t.out, 3, octets);
+	stream_init(&t.expected, 3, octets);
+	if (!move(&t, patience))
+		errx(1, "broken off with %ju octets to send", (uintmax_t)t.out.left);
+	fcntl(t.fd, F_SETFL, 0);
+	setsockopt(t.fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	if (shutdown(t.fd, SHUT_WR) == -1)
+		err(1, "shutdown");
+	while (have < 64 && (n = read(t.fd, answer + have, 64 - have)) > 0)
+		have += (size_t)n;
+	seconds = now() - started;
+	if (have < 64)
+		err(1, "no verdict from the server");
+	for (; left > 0; left -= now_octets) {
+		now_octets = left < CHUNK ? (size_t)left : CHUNK;
+		stream_fill(&t.expected, buffer, now_octets);
+		SHA256_Update(&t.expected.hash, buffer, now_octets);
+	}
+	SHA256_End(&t.expected.hash, text);
+	good = strcmp(text, answer) == 0;
+	printf("%s seconds %.2f %s\n", text, seconds, good ? "same" : "DIFFERENT");
+	if (join_count > 0)
+		print_subflows(t.fd);
+	return (good ? 0 : 1);
+}
+
+static int
 udp(const char *source, const char *address, const char *port, int count)
 {
 	struct addrinfo *ai = resolve(address, port, SOCK_DGRAM);
@@ -581,6 +630,8 @@ main(int argc, char **argv)
 		return (serve(argv[0], argv[1], echo_one));
 	if (strcmp(mode, "echo") == 0 && argc == 2)
 		return (echo(source, octets, rate, seconds, argv[0], argv[1]));
+	if (strcmp(mode, "push") == 0 && argc == 2)
+		return (push(source, octets, rate, seconds, argv[0], argv[1]));
 	if (strcmp(mode, "send") == 0 && argc == 2)
 		return (send_one(source, local_port, octets, rate, seconds, argv[0], argv[1]));
 	if (strcmp(mode, "udp") == 0 && argc == 3)
