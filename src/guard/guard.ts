@@ -21,7 +21,7 @@ import {
   socketPair,
 } from '../platform/linux/descriptors.js';
 import { checkSysctl, type HostNetwork } from '../platform/linux/host-network.js';
-import { loadLispPrograms } from '../platform/linux/lisp-programs.js';
+import { detachLispPrograms, loadLispPrograms } from '../platform/linux/lisp-programs.js';
 import { localHost as localFreeBsdHost } from '../platform/freebsd/local.js';
 import type { FreeBsdHost } from '../platform/freebsd/host.js';
 import { PlatformError } from '../platform/platform.js';
@@ -207,6 +207,7 @@ class Guard {
     } finally {
       this.#child = undefined;
       this.#devices.clear();
+      if (this.#loads > 0) detachLispPrograms();
       this.#loads = 0;
       channel?.close();
       await (this.#freebsd ?? this.#host).close();

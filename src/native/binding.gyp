@@ -31,7 +31,7 @@
             'linux/descriptors.c', 'linux/poller.c', 'linux/join.c',
             'linux/mptcp.c', 'linux/mptcp_binding.cc',
             'linux/plane.c', 'linux/plane_segments.c',
-            'linux/bpf/bpf_object.c', 'linux/bpf/bpf_route.c', 'linux/bpf/bpf_binding.cc',
+            'linux/bpf/bpf_object.c', 'linux/bpf/bpf_attach.c', 'linux/bpf/bpf_route.c', 'linux/bpf/bpf_binding.cc',
           ],
         }],
         ['OS=="freebsd"', {

@@ -14,3 +14,11 @@ function missingKernel(): string | false {
 }
 
 planeTests('kernel', missingKernel());
+// What of it is another way: attached to devices, and detached.
+planeTests('clsact', missingKernel(), [
+  'TCP and UDP over IPv4 RLOCs',
+  'a pin moves a flow in mid-transfer, answers follow',
+  'what must not come in stays out',
+  'RLOCs, EIDs and routes change while it runs',
+  'nothing stays at the devices',
+]);

@@ -11,7 +11,8 @@ import { localHostNetwork } from '../../src/platform/linux/descriptors.js';
 import type { RlocRoute } from '../../src/platform/linux/host-network.js';
 import type { Flow, LispDataPlane, PlaneOptions } from '../../src/platform/platform.js';
 
-export type PlaneKind = 'user' | 'kernel';
+/** 'clsact': in the kernel, attached as kernels before 6.6 ask for it. */
+export type PlaneKind = 'user' | 'kernel' | 'clsact';
 
 const host = localHostNetwork((message) => console.error(message));
 
@@ -21,7 +22,12 @@ async function makePlane(kind: string): Promise<LispDataPlane> {
   if (kind === 'user') return behind;
   const { KernelLispDataPlane } = await import('../../src/platform/linux/kernel-plane.js');
   const { nativePart } = await import('../../src/native/index.js');
-  return new KernelLispDataPlane({ behind, native: nativePart('bpf'), required: true });
+  return new KernelLispDataPlane({
+    behind,
+    native: nativePart('bpf'),
+    required: true,
+    clsact: kind === 'clsact',
+  });
 }
 
 /** Octets that both ends can make: the n-th is a function of n alone. */
@@ -87,6 +93,7 @@ export const calls = {
     await plane.stop();
     await host.close();
   },
+  clean: () => host.clean('lisp0'),
   setMapping(mapping: Mapping) {
     plane.setMapping({ ...mapping, ttlSeconds: Infinity });
   },

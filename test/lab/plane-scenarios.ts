@@ -17,7 +17,7 @@ import {
   optionsOf,
   rloc,
   until,
-  type Agent,
+  Agent,
   type Family,
   type World,
 } from './plane-world.js';
@@ -436,6 +436,39 @@ export const scenarios: Record<string, (kind: PlaneKind) => Promise<void>> = {
     assert.doesNotMatch(inside('a', 'ip', 'route'), /lisp0/);
     await world.a.call('stopPlane');
     assert.doesNotMatch(inside('a', 'ip', 'link'), /lisp0/);
+  },
+
+  'nothing stays at the devices': async (kind) => {
+    const world = await buildWorld(kind, 4);
+    await transfer(world, 4, 1 * MB);
+    const attached = (site: string): string =>
+      [
+        'qdisc show dev up1',
+        'filter show dev up1 ingress',
+        'qdisc show dev up2',
+        'filter show dev up2 ingress',
+      ]
+        .map((question) => inside(site, 'tc', ...question.split(' ')))
+        .join('')
+        .split('\n')
+        .filter((line) => /clsact|amptcp/.test(line))
+        .join('\n');
+    if (kind === 'clsact') assert.match(attached('a'), /clsact[^]*amptcp/);
+    else assert.equal(attached('a'), '');
+    await world.a.call('stopPlane');
+    assert.equal(attached('a'), '');
+    // Killed, it cannot take a filter back: who comes next does. Other people's filters stay, and what they are in.
+    inside('b', 'tc', 'qdisc', 'replace', 'dev', 'up2', 'clsact');
+    const [other, never] = ['tc filter add dev up2 egress prio 7 bpf bytecode', '1,6 0 0 0'];
+    inside('b', ...other.split(' '), never);
+    world.b.process.kill('SIGKILL');
+    await until('its end', () => world.b.process.exitCode !== null || world.b.process.signalCode !== null);
+    if (kind === 'clsact') assert.match(attached('b'), /amptcp/);
+    const next = await new Agent('b').ready();
+    await next.call('clean');
+    assert.match(attached('b'), /^qdisc clsact ffff: parent ffff:fff1 *$/);
+    assert.match(inside('b', ...'tc filter show dev up2 egress'.split(' ')), /pref 7 bpf/);
+    next.end();
   },
 
   'a mapping that leads back into the device': async (kind) => {

@@ -28,14 +28,14 @@ async function usePrograms(guard: ReturnType<typeof connectToGuard>): Promise<st
     bpf.update(maps['lisp_config']!.descriptor, encodeNumber(0), encodeConfig(config));
     const device = bpf.index('lisp9');
     const links = [
-      bpf.attach(programs['lisp_encapsulate']!, device, true),
-      bpf.attach(programs['lisp_decapsulate']!, device, false),
+      bpf.attach(programs['lisp_encapsulate']!, device, true, false),
+      bpf.attach(programs['lisp_decapsulate']!, device, false, true),
     ];
     const { descriptor } = maps['lisp_pins']!;
     const keys = bpf.keys(descriptor, maps['lisp_pins']!.keySize, 10).length;
     bpf.openRing(maps['lisp_events']!.descriptor, maps['lisp_events']!.maxEntries, () => undefined);
     bpf.closeRing();
-    links.forEach((link) => bpf.close(link));
+    links.forEach((link) => bpf.detach(link));
     return `${byItself}, by the guard ${links.length} attached, ${keys} pins`;
   } catch (error) {
     return `${byItself}, by the guard ${refused(error)}`;

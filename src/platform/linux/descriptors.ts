@@ -3,10 +3,11 @@
 /** Native descriptor work for those who may not import the addon themselves: the guard and its client. */
 import { nativePart } from '../../native/index.js';
 import { LocalHostNetwork } from './host-network.js';
+import { detachLispPrograms } from './lisp-programs.js';
 
 /** HostNetwork of this process: needs privilege. */
 export const localHostNetwork = (warn?: (message: string) => void): LocalHostNetwork =>
-  new LocalHostNetwork(nativePart('descriptors'), undefined, warn);
+  new LocalHostNetwork(nativePart('descriptors'), undefined, warn, () => detachLispPrograms());
 
 /** A message socket that carries descriptors. */
 export interface MessageChannel {

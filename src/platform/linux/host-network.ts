@@ -353,6 +353,8 @@ export class LocalHostNetwork implements HostNetwork {
     private readonly run: Run = runProgram,
     /** Told of what could not be taken back. */
     private readonly warn: (message: string) => void = () => undefined,
+    /** Takes eBPF programs of ours off every device. */
+    private readonly detachPrograms: () => void = () => undefined,
   ) {}
 
   /** One change after the other: two that overlap could each see half of the other's. */
@@ -718,6 +720,7 @@ export class LocalHostNetwork implements HostNetwork {
         }
       };
       await quietly('nft', ['delete', 'table', 'inet', TABLE]);
+      this.detachPrograms();
       for (const family of [4, 6] as const) {
         await quietly('ip', [familyFlag(family), 'rule', 'flush', ...proto]);
         // One question for all tables: a start after a crash must not take a program run per table.

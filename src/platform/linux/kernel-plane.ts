@@ -79,6 +79,8 @@ export interface KernelPlaneOptions {
   objectFile?: string;
   /** Who loads the programs, where this process may not: the guard. */
   load?(): Promise<LispPrograms>;
+  /** Attach as kernels before 6.6 ask for it. */
+  clsact?: boolean;
   /** true: without eBPF the start fails; false: the plane behind does it all. */
   required: boolean;
   /** Told why packets do not stay in the kernel. */
@@ -130,11 +132,11 @@ export class KernelLispDataPlane implements LispDataPlane {
     options: PlaneOptions,
     onEvent: (event: PlaneEvent) => void,
   ): Promise<{ device: string; mtu: number }> {
-    const { native, load, objectFile, warn = () => undefined } = this.#options;
+    const { native, load, objectFile, warn = () => undefined, clsact = false } = this.#options;
     let fast: FastPath | undefined;
     try {
       const loaded = await (load ? load() : loadLispPrograms(native, objectFile));
-      fast = new FastPath(native, loaded, onEvent, warn);
+      fast = new FastPath(native, loaded, onEvent, warn, clsact);
     } catch (error) {
       this.#refused(error);
     }
@@ -304,6 +306,7 @@ class FastPath {
     { maps, programs }: LispPrograms,
     private readonly onEvent: (event: PlaneEvent) => void,
     private readonly warn: (message: string) => void,
+    private readonly clsact = false,
   ) {
     this.#programs = programs;
     for (const [name, { descriptor }] of Object.entries(maps)) this.#maps[name as MapName] = descriptor;
@@ -325,9 +328,13 @@ class FastPath {
     this.native.openRing(this.#maps.lisp_events, EVENT_RING, (records) => this.#onRecords(records));
     this.#ringOpen = true;
     this.update(options);
-    this.#deviceLink = this.native.attach(this.#programs['lisp_encapsulate']!, index, true);
+    this.#deviceLink = this.#attach('lisp_encapsulate', index, true);
     this.#timer = setInterval(() => this.#tick(), ROUTE_INTERVAL_MS);
     this.#timer.unref();
+  }
+
+  #attach(program: string, device: number, egress: boolean): number {
+    return this.native.attach(this.#programs[program]!, device, egress, this.clsact);
   }
 
   update(options: PlaneOptions): void {
@@ -358,9 +365,9 @@ class FastPath {
     clearInterval(this.#timer);
     clearTimeout(this.#settleTimer);
     this.#settling.clear();
-    if (this.#deviceLink !== undefined) this.native.close(this.#deviceLink);
+    if (this.#deviceLink !== undefined) this.native.detach(this.#deviceLink);
     this.#deviceLink = undefined;
-    for (const link of this.#links.values()) this.native.close(link);
+    for (const link of this.#links.values()) this.native.detach(link);
     this.#links.clear();
     if (this.#ringOpen) this.native.closeRing();
     this.#ringOpen = false;
@@ -530,7 +537,7 @@ class FastPath {
     for (const device of wanted) {
       if (this.#links.has(device)) continue;
       try {
-        this.#links.set(device, this.native.attach(this.#programs['lisp_decapsulate']!, device, false));
+        this.#links.set(device, this.#attach('lisp_decapsulate', device, false));
       } catch (error) {
         // What comes in there reaches the plane behind. The device may be about to go: it is tried again with the next look.
         if (!this.#complained.has(device))
@@ -540,7 +547,7 @@ class FastPath {
     }
     for (const [device, link] of this.#links) {
       if (wanted.has(device)) continue;
-      this.native.close(link);
+      this.native.detach(link);
       this.#links.delete(device);
     }
   }

@@ -38,3 +38,7 @@ export function loadLispPrograms(
   }
   return native.load(file);
 }
+
+/** What a process that was killed left attached, where the kernel does not take it back by itself (clsact). */
+export const detachLispPrograms = (native: Pick<NativeBpf, 'clean'> = nativePart('bpf')): void =>
+  native.clean();

@@ -28,8 +28,14 @@ export interface NativeBpf {
   lookup(map: number, key: Uint8Array, value: Uint8Array): boolean;
   /** All keys one behind the other, `bound` at most. */
   keys(map: number, keySize: number, bound: number): Buffer;
-  /** The program runs until the returned descriptor is closed. */
-  attach(program: number, device: number, egress: boolean): number;
+  /**
+   * The program runs until what is returned is detached: by tcx where the kernel has it, or by a filter in the device's clsact
+   * qdisc, which outlives this process when that is killed.
+   */
+  attach(program: number, device: number, egress: boolean, clsact: boolean): number;
+  detach(attached: number): void;
+  /** Filters of ours that a killed predecessor left on any device. */
+  clean(): void;
   /** The route from one address to another; undefined without one. */
   route(local: Uint8Array, remote: Uint8Array): NativeRoute | undefined;
   /** The device that has an address. */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// bpf_object.c and bpf_route.c for JavaScript. What the maps mean is kernel-plane.ts's business.
+// bpf_object.c, bpf_attach.c and bpf_route.c for JavaScript. What the maps mean is kernel-plane.ts's business.
 #include "bpf_binding.h"
 
 #include <cerrno>
+#include <map>
 #include <net/if.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 #include <vector>
 
+#include "bpf_attach.h"
 #include "bpf_object.h"
 #include "bpf_route.h"
 #include "event_queue.h"
@@ -97,12 +99,51 @@ Napi::Value Keys(const Napi::CallbackInfo &info)
 	return Napi::Buffer<uint8_t>::Copy(info.Env(), keys.data(), keys.size());
 }
 
+/* Filters in clsact qdiscs, by the descriptor that stands for each: nothing in the kernel goes with that one. */
+struct Filter {
+	uint32_t device;
+	bool egress;
+};
+
+std::map<int, Filter> filters;
+
+/* (program, device, egress, whether by clsact though the kernel may have tcx) -> what Detach() takes */
 Napi::Value Attach(const Napi::CallbackInfo &info)
 {
-	int fd = bpf_attach_tcx(Descriptor(info, 0), info[1].As<Napi::Number>().Uint32Value(), info[2].As<Napi::Boolean>());
-	if (fd < 0)
-		throw SystemError(info.Env(), "attaching an eBPF program to a device (tcx, Linux 6.6 and newer)", errno);
-	return Napi::Number::New(info.Env(), fd);
+	Napi::Env env = info.Env();
+	int program = Descriptor(info, 0);
+	Filter filter = { info[1].As<Napi::Number>().Uint32Value(), info[2].As<Napi::Boolean>() };
+	bool clsact = info[3].As<Napi::Boolean>();
+	int fd = clsact ? -1 : bpf_attach_tcx(program, filter.device, filter.egress);
+	if (fd < 0 && !clsact && errno != EINVAL)
+		throw SystemError(env, "attaching an eBPF program to a device (tcx)", errno);
+	if (fd >= 0)
+		return Napi::Number::New(env, fd);
+	if ((fd = eventfd(0, EFD_CLOEXEC)) < 0)
+		throw SystemError(env, "eventfd", errno);
+	int code = bpf_attach_clsact(program, filter.device, filter.egress);
+	if (code != 0) {
+		close(fd);
+		throw SystemError(env, "attaching an eBPF program to a device (clsact)", code);
+	}
+	filters[fd] = filter;
+	return Napi::Number::New(env, fd);
+}
+
+void Detach(const Napi::CallbackInfo &info)
+{
+	int fd = Descriptor(info, 0);
+	auto filter = filters.find(fd);
+	if (filter != filters.end()) {
+		bpf_detach_clsact(filter->second.device, filter->second.egress);
+		filters.erase(filter);
+	}
+	close(fd);
+}
+
+void Clean(const Napi::CallbackInfo &)
+{
+	bpf_clsact_clean();
 }
 
 Napi::Value RouteToObject(Napi::Env env, int code, const struct bpf_route &route)
@@ -228,6 +269,8 @@ void InitBpf(Napi::Env env, Napi::Object exports)
 	part.Set("lookup", Napi::Function::New(env, Lookup));
 	part.Set("keys", Napi::Function::New(env, Keys));
 	part.Set("attach", Napi::Function::New(env, Attach));
+	part.Set("detach", Napi::Function::New(env, Detach));
+	part.Set("clean", Napi::Function::New(env, Clean));
 	part.Set("route", Napi::Function::New(env, Route));
 	part.Set("owner", Napi::Function::New(env, Owner));
 	part.Set("index", Napi::Function::New(env, Index));

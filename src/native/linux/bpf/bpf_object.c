@@ -17,10 +17,6 @@
 #define	LOG_SIZE	(1u << 20)
 #define	R_BPF_64_64	1
 
-/* Newer than the headers of some distributions whose kernels have them. */
-#define	ATTACH_TCX_INGRESS	46
-#define	ATTACH_TCX_EGRESS	47
-
 static int
 bpf(int command, void *attr, size_t size)
 {
@@ -386,29 +382,6 @@ int
 bpf_map_next(int map, const void *key, void *next)
 {
 	return (element(BPF_MAP_GET_NEXT_KEY, map, key, next));
-}
-
-/* ---------------------------------------------------------------- attaching */
-
-int
-bpf_attach_tcx(int program, uint32_t device, bool egress)
-{
-	/* union bpf_attr's link_create with the members of tcx, which older headers lack. */
-	struct {
-		uint32_t	prog_fd;
-		uint32_t	target_ifindex;
-		uint32_t	attach_type;
-		uint32_t	flags;
-		uint32_t	relative_fd;
-		uint32_t	zero;
-		uint64_t	expected_revision;
-	} attr;
-
-	memset(&attr, 0, sizeof(attr));
-	attr.prog_fd = (uint32_t)program;
-	attr.target_ifindex = device;
-	attr.attach_type = egress ? ATTACH_TCX_EGRESS : ATTACH_TCX_INGRESS;
-	return (bpf(BPF_LINK_CREATE, &attr, sizeof(attr)));
 }
 
 /* ---------------------------------------------------------------- the ring of events */

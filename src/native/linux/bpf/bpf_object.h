@@ -49,12 +49,6 @@ int	bpf_map_lookup(int map, const void *key, void *value);
 /* The key after `key` (NULL: the first); ENOENT at the end. */
 int	bpf_map_next(int map, const void *key, void *next);
 
-/*
- * Runs the program on every packet that enters or leaves the device (tcx, Linux 6.6) until the returned descriptor is
- * closed, by this process or by its end. -1 and errno.
- */
-int	bpf_attach_tcx(int program, uint32_t device, bool egress);
-
 /* The ring's memory as this process sees it. */
 struct bpf_ring {
 	int		fd;

@@ -48,6 +48,8 @@ function fakeKernel(change: Partial<NativeBpf> = {}) {
     lookup: () => false,
     keys: () => Buffer.alloc(0),
     attach: descriptor,
+    detach: (number) => void assert.ok(open.delete(number), `descriptor ${number} detached twice`),
+    clean: () => undefined,
     route: () => ({ device: 7, mtu: 1500, ethernet: true }),
     owner: () => ({ device: 7, mtu: 1500, ethernet: true }),
     index: () => 3,
