@@ -138,7 +138,9 @@ foreign(struct socket *so)
 	sf->sf_mc->mc_embryo = true;
 	sf->sf_mc->mc_snd_una = sf->sf_mc->mc_snd_next = 1;
 	sf->sf_mc->mc_peer_ack = sf->sf_mc->mc_snd_edge = sf->sf_mc->mc_snd_max = 1;
+	sf->sf_mc->mc_first_window = so->so_rcv.sb_hiwat;
 	sf->sf_passive = true;
+	sf->sf_foreign = true;
 	MC_LOCK(sf->sf_mc);
 	sf->sf_state = MPTCP_SF_UP;
 	mptcp_fall_back(sf->sf_mc, sf, MPTCP_CNT_fallback_foreign);
@@ -358,15 +360,16 @@ mptcp_hidden_address(bool ipv6, struct sockaddr *address)
 
 	if (port == 0)
 		return (false);
+	/* The port in host order: so tcp_input wants it. */
 	if (ipv6) {
 		struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)address;
 
-		*sin6 = (struct sockaddr_in6){ .sin6_len = sizeof(*sin6), .sin6_family = AF_INET6, .sin6_port = htons(port),
+		*sin6 = (struct sockaddr_in6){ .sin6_len = sizeof(*sin6), .sin6_family = AF_INET6, .sin6_port = port,
 		    .sin6_addr = IN6ADDR_LOOPBACK_INIT };
 	} else {
 		struct sockaddr_in *sin = (struct sockaddr_in *)address;
 
-		*sin = (struct sockaddr_in){ .sin_len = sizeof(*sin), .sin_family = AF_INET, .sin_port = htons(port),
+		*sin = (struct sockaddr_in){ .sin_len = sizeof(*sin), .sin_family = AF_INET, .sin_port = port,
 		    .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	}
 	return (true);

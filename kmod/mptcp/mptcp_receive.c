@@ -351,10 +351,13 @@ mptcp_receive(struct mptcp_conn *mc)
 	 * A little more than was offered: a probe of a closed window, and what Linux sends when it keeps an older, larger window from a
 	 * newer DATA_ACK on (see mptcp_output_window(), which tells no window that leads to it on the subflow that data comes by).
 	 */
-	mptcp_reassembly_set_edge(&mc->mc_reassembly, mc->mc_rcv_edge + mc->mc_slack);
+	/* What plain TCP has acknowledged does not come again. */
+	mptcp_reassembly_set_edge(&mc->mc_reassembly, fallback ? mc->mc_rcv_next + INT32_MAX : mc->mc_rcv_edge + mc->mc_slack);
 	MC_UNLOCK(mc);
 	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link) {
 		if (sf->sf_state != MPTCP_SF_UP && sf->sf_state != MPTCP_SF_DEAD)
+			continue;
+		if (sf->sf_foreign && so != NULL && !mc->mc_closed && sbspace(&so->so_rcv) <= 0)
 			continue;
 		(void)drain(sf);
 		sort_out(mc, sf, &out);

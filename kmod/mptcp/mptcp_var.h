@@ -105,6 +105,7 @@ struct mptcp_subflow {
 	uint32_t		sf_id;		/* within the connection */
 	uint8_t			lia_slot;
 	bool			sf_passive;
+	bool			sf_foreign;	/* of another TCP stack, in fallback: its window is its own buffer's */
 	bool			sf_join;	/* not the first one */
 
 	/* (x) */
