@@ -7,8 +7,8 @@ import type { Connection } from './connection.js';
 const GRAIN_MS = 5;
 
 export class Ageing {
-  /** The one that waits longest is the first. */
-  private line: { connection: Connection; due: number }[] = [];
+  /** When each is due; the one that waits longest is the first. */
+  private readonly line = new Map<Connection, number>();
   private timer: unknown;
 
   constructor(
@@ -17,26 +17,34 @@ export class Ageing {
   ) {}
 
   add(connection: Connection, ms: number): void {
-    this.line.push({ connection, due: this.clock.now() + ms });
+    this.line.delete(connection);
+    this.line.set(connection, this.clock.now() + ms);
     this.timer ??= this.clock.setTimeout(() => this.look(), ms);
   }
 
   private look(): void {
     this.timer = undefined;
     const now = this.clock.now();
-    let count = 0;
-    while (count < this.line.length && this.line[count]!.due <= now) count++;
-    const ripe = this.line.slice(0, count);
-    this.line = this.line.slice(count);
-    // Coarse on purpose: at most one timer in GRAIN_MS, however many there are.
-    if (this.line.length > 0)
-      this.timer = this.clock.setTimeout(() => this.look(), Math.max(GRAIN_MS, this.line[0]!.due - now));
-    for (const { connection } of ripe) this.ripe(connection);
+    const ripe: Connection[] = [];
+    for (const [connection, due] of this.line) {
+      if (due > now) {
+        // Coarse on purpose: at most one timer in GRAIN_MS, however many there are.
+        this.timer = this.clock.setTimeout(() => this.look(), Math.max(GRAIN_MS, due - now));
+        break;
+      }
+      ripe.push(connection);
+    }
+    for (const connection of ripe) this.line.delete(connection);
+    for (const connection of ripe) this.ripe(connection);
+  }
+
+  forget(connection: Connection): void {
+    if (this.line.delete(connection) && this.line.size === 0) this.stop();
   }
 
   stop(): void {
     this.clock.clearTimeout(this.timer);
     this.timer = undefined;
-    this.line = [];
+    this.line.clear();
   }
 }

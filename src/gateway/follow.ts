@@ -65,6 +65,8 @@ export class Follower {
     private readonly log: GatewayLog,
     private options: FollowOptions,
     private readonly isDown: (path: Path) => boolean,
+    /** tick() is wanted until nothing is a matter of time any more. */
+    private readonly onBusy: () => void,
   ) {
     this.young = new Ageing(clock, (connection) => {
       if (this.hasMoved(connection)) this.ripen(connection);
@@ -98,6 +100,8 @@ export class Follower {
 
   forget(connection: Connection): void {
     this.waiting.delete(connection);
+    this.young.forget(connection);
+    this.quiet.forget(connection);
   }
 
   /** Paths this connection should have now, in order. */
@@ -168,8 +172,10 @@ export class Follower {
     let timed = false;
     for (const subflow of connection.subflows.values()) timed ||= !subflow.proven;
     for (const setback of connection.setbacks.values()) timed ||= Number.isFinite(setback.retryAt);
-    if (timed && connection.state === 'established') this.waiting.add(connection);
-    else this.waiting.delete(connection);
+    if (timed && connection.state === 'established') {
+      this.waiting.add(connection);
+      this.onBusy();
+    } else this.waiting.delete(connection);
   }
 
   /** @throws PlatformError as the connector does; the setback is noted already. */

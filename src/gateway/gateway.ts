@@ -135,6 +135,7 @@ export class Gateway {
       log,
       { ...DEFAULT_FOLLOW, maxSubflows: options.maxSubflows, ...options.follow },
       (path) => mappings.path(path).state === 'down',
+      () => this.tickSoon(),
     );
   }
 
@@ -206,7 +207,6 @@ export class Gateway {
     const connection = new Connection(this.nextId++, flow, this.options.iid, clock.now());
     this.counters.total++;
     this.connections.set(connection.id, connection);
-    this.tickSoon();
     try {
       if (!this.accepting) return this.pass(connection, 'the daemon stops');
       const { role, holdMs, holdMax } = this.options.intercept;
@@ -487,7 +487,7 @@ export class Gateway {
       } catch (error) {
         this.deps.log.error({ err: error }, 'the tick failed');
       }
-      if (this.connections.size > 0) this.tickSoon();
+      if (this.follower.busy) this.tickSoon();
     }, ms);
   }
 

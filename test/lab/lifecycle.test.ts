@@ -118,7 +118,12 @@ describe('the daemon in its host', { skip }, () => {
   it('a connection is killed by its number', async () => {
     const near = await client.connect(addresses.server(4), port);
     const far = await server.accepted(port, accepted++);
-    const { id } = await connection(lab(), port, (found) => found.state === 'established');
+    const { localPort } = await near.state();
+    const { id } = await connection(
+      lab(),
+      port,
+      ({ state, client: { port: from } }) => state === 'established' && from === localPort,
+    );
     await lab().api('gateway', 'connectionKill', { params: { id } });
     assert.equal((await near.waitFor('closed', ({ closed }) => closed)).error, 'ECONNRESET');
     assert.equal((await far.waitFor('closed', ({ closed }) => closed)).error, 'ECONNRESET');

@@ -65,8 +65,10 @@ export function connection(
   return waitFor(
     `a proxied connection to port ${port}`,
     async () => {
-      last = (await connections(lab)).find(({ destination }) => destination.port === port);
-      return last && condition(last) && last;
+      // One that has just been ended may still be there beside it.
+      const found = (await connections(lab)).filter(({ destination }) => destination.port === port);
+      last = found.at(-1);
+      return found.find(condition);
     },
     deadlineMs,
   ).catch((error: Error) => {

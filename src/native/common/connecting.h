@@ -79,7 +79,7 @@ inline Napi::Object PreparedSocket(Napi::Env env, int fd, const struct sockaddr_
 }
 
 /* connect(descriptor, address, port, timeoutMs), by am_connect_begin(). */
-template <typename Begin> void ConnectSocket(const Napi::CallbackInfo &info, Begin begin)
+template <typename Begin> int ConnectSocket(const Napi::CallbackInfo &info, Begin begin)
 {
 	struct sockaddr_storage remote;
 	socklen_t length = ToSocketAddress(info[1], info[2], "remote address", &remote);
@@ -87,6 +87,7 @@ template <typename Begin> void ConnectSocket(const Napi::CallbackInfo &info, Beg
 	    info[3].As<Napi::Number>().Uint32Value());
 	if (result < 0)
 		throw SystemError(info.Env(), "connect", -result);
+	return result;
 }
 
 } // namespace amptcp

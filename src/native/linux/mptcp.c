@@ -515,11 +515,9 @@ int am_connect_begin(struct am_connector *c, int fd, const struct sockaddr *remo
 	if (alone) {
 		error = begin(c, p, fd);
 		pthread_mutex_unlock(&c->mutex);
-		if (error == 1)
-			c->on.connected(c->on.context, fd, 0);
-		else if (error == 0 && sooner)
+		if (error == 0 && sooner)
 			wake(c);
-		return error < 0 ? error : 0;
+		return error;
 	}
 	p->queue_at = c->queue_last;
 	*c->queue_last = p;

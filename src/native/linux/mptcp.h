@@ -60,8 +60,8 @@ int am_connect_prepare(const struct am_socket_options *options, struct sockaddr_
 int am_port_free(const struct sockaddr_storage *local, socklen_t length);
 /*
  * Sends the SYN: at once when no other connect is under way, else from the thread, because the kernel may take a packet all the way
- * through a host before connect() returns. The outcome comes as `connected`, perhaps before this returns; a failure that is returned
- * is not reported again.
+ * through a host before connect() returns. 1: connected already, as to a host that is near. 0: the outcome comes as `connected`, perhaps
+ * before this returns. What is returned is not reported again.
  */
 int am_connect_begin(struct am_connector *connector, int fd, const struct sockaddr *remote, socklen_t length, uint32_t timeout_ms);
 

@@ -92,12 +92,13 @@ Napi::Value PortFree(const Napi::CallbackInfo &info)
 	return Napi::Boolean::New(env, result == 1);
 }
 
-void Connect(const Napi::CallbackInfo &info)
+Napi::Value Connect(const Napi::CallbackInfo &info)
 {
 	struct am_connector *connector = part.Running(info.Env()).connector;
-	ConnectSocket(info, [&](int fd, const struct sockaddr *remote, socklen_t length, uint32_t timeout_ms) {
+	int result = ConnectSocket(info, [&](int fd, const struct sockaddr *remote, socklen_t length, uint32_t timeout_ms) {
 		return am_connect_begin(connector, fd, remote, length, timeout_ms);
 	});
+	return Napi::Boolean::New(info.Env(), result == 1);
 }
 
 Napi::Value Info(const Napi::CallbackInfo &info)

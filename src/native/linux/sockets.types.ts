@@ -89,8 +89,8 @@ export interface NativeMptcp {
   prepare(preparation: ConnectPreparation): { descriptor: number; localAddress: string; localPort: number };
   /** Whether a socket could be bound there, transparent or not. */
   portFree(address: string, port: number): boolean;
-  /** Sends the SYN, now or soon; the outcome comes to onConnected. */
-  connect(descriptor: number, address: string, port: number, timeoutMs: number): void;
+  /** Sends the SYN, now or soon. true: connected already; else the outcome comes to onConnected. */
+  connect(descriptor: number, address: string, port: number, timeoutMs: number): boolean;
   info(descriptor: number): NativeMptcpInfo | undefined;
   /** Token 0: a TCP socket as its own only subflow. undefined: no such socket any more. */
   subflows(descriptor: number): { token: number; subflows: NativeSubflowInfo[] } | undefined;

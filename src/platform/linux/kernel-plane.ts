@@ -573,8 +573,8 @@ class FastPath {
     const key = encodeFlow(flow, iid);
     // At the bound of paths: a number that no path has, which leaves the flow to the plane behind and its pin.
     const number = this.#addPath(path)?.number ?? MAX_PATHS;
+    // It counts before what was gleaned, which goes with it.
     this.native.update(this.#maps.lisp_pins, key, encodeNumber(number));
-    this.native.delete(this.#maps.lisp_gleaned, key);
   }
 
   unpin(flow: Flow, iid = 0): void {

@@ -208,10 +208,9 @@ export class LinuxMptcpConnector implements MptcpConnector {
     const overruns = this.#overruns;
     this.#underWay++;
     try {
-      this.#native.connect(descriptor, address, port, timeoutMs);
-      const error = await new Promise<string | undefined>((resolve) =>
-        this.#connecting.set(descriptor, resolve),
-      );
+      const error = this.#native.connect(descriptor, address, port, timeoutMs)
+        ? undefined
+        : await new Promise<string | undefined>((resolve) => this.#connecting.set(descriptor, resolve));
       if (error !== undefined) throw new PlatformError(`connect to ${show(flow.remote)}: ${error}`, error);
       const connection = new LinuxMptcpConnection(this, descriptor, flow, mptcp, this.#clock, this.#native);
       if (connection.token !== undefined) this.#connections.set(connection.token, connection);

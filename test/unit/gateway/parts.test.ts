@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { Ageing } from '../../../src/gateway/ageing.js';
+import type { Connection } from '../../../src/gateway/connection.js';
+import { Groups } from '../../../src/gateway/groups.js';
 import { Holds } from '../../../src/gateway/hold.js';
 import { BypassSet } from '../../../src/gateway/intercept.js';
 import { Pins } from '../../../src/gateway/pins.js';
 import { Watch } from '../../../src/gateway/watch.js';
+import type { Mapping } from '../../../src/lisp/mapping.js';
 import type { Resolution } from '../../../src/lisp/mapping-system.js';
 import { VirtualClock } from '../../../src/platform/memory/index.js';
 import type { Flow, PathCounters } from '../../../src/platform/platform.js';
@@ -64,6 +68,72 @@ describe('holds', () => {
     await clock.advance(1);
     assert.equal(outcomes.at(-1), 'd unreachable');
     assert.equal(holds.size, 0);
+  });
+});
+
+describe('ageing', () => {
+  it('tells of those old enough in their order, and of nobody who has gone', async () => {
+    const clock = new VirtualClock();
+    const told: unknown[] = [];
+    const line = new Ageing(clock, (connection) => told.push(connection));
+    const [a, b, c] = ['a', 'b', 'c'] as unknown as [Connection, Connection, Connection];
+    line.add(a, 20);
+    line.add(b, 20);
+    await clock.advance(10);
+    line.add(c, 20);
+    line.forget(a);
+    await clock.advance(10);
+    assert.deepEqual(told, ['b']);
+    await clock.advance(10);
+    assert.deepEqual(told, ['b', 'c']);
+    // With the last one its timer goes, and comes again with the next.
+    line.add(a, 20);
+    line.forget(a);
+    await clock.advance(5);
+    line.add(b, 20);
+    await clock.advance(19);
+    assert.equal(told.length, 2);
+    await clock.advance(1);
+    assert.deepEqual(told, ['b', 'c', 'b']);
+  });
+});
+
+describe('groups', () => {
+  const mapping = { iid: 0, eid: '198.18.1.0/24' } as unknown as Mapping;
+  const connection = (): Connection => ({ group: undefined }) as unknown as Connection;
+
+  it('keep a plan for the next connection until something changes', () => {
+    let plans = 0;
+    const groups = new Groups(() => [{ local: 'l', remote: `r${++plans}` }]);
+    const first = connection();
+    groups.join(first, groups.of(mapping));
+    groups.leave(first);
+    assert.equal(groups.of(mapping).paths[0]!.remote, 'r1');
+    // Another mapping: another plan. The state of a path: the plan of a group nobody is in is forgotten.
+    assert.equal(groups.of({ ...mapping }).paths[0]!.remote, 'r2');
+    assert.equal(groups.replan([...groups][0]!), false);
+    assert.equal([...groups].length, 0);
+  });
+
+  it('do not hand a plan on that was made around pairs in use', () => {
+    const kept: number[] = [];
+    const groups = new Groups((_, keep) => {
+      kept.push(keep.length);
+      return [{ local: 'l', remote: `r${kept.length}` }];
+    });
+    const first = connection();
+    const group = groups.of(mapping);
+    groups.join(first, group);
+    assert.equal(groups.replan(group), true);
+    groups.leave(first);
+    groups.of(mapping);
+    assert.deepEqual(kept, [0, 1, 0]);
+  });
+
+  it('without connections are not kept without bound', () => {
+    const groups = new Groups(() => []);
+    for (let n = 0; n < 1500; n++) groups.tidy(groups.of({ ...mapping, iid: n }));
+    assert.equal([...groups].length, 1000);
   });
 });
 
