@@ -12,7 +12,7 @@
 #	ha: SYN -> xa: divert(4) -> daemon: decide, plan, pin -> mptcp(4): SYN with MP_CAPABLE, later one with MP_JOIN
 #	   -> lisp(4): each subflow to its RLOC -> router: its pipe -> Linux
 . /amptcp/library.sh
-tproxy=/amptcp/tproxy
+mptcpctl=/amptcp/mptcpctl
 
 # ask WORDS...: to the host; its answer is the next line on the console.
 ask() {
@@ -33,8 +33,6 @@ ours() { jexec xa sysctl -n "net.inet.mptcp.stats.$1"; }
 for module in pf ipdivert ipfw dummynet; do kldload /boot/kernel/$module.ko; done
 for module in tproxy lisp mptcp; do kldload /amptcp/$module.ko; done
 result $? "the modules load"
-used() { vmstat -m | awk '$1 == "mptcp" { print $2 }'; }
-kept=$(used)
 sysctl net.inet.tcp.msl=1000 net.inet.ip.forwarding=1 >/dev/null
 for n in 0 1 2; do ifconfig epair$n create >/dev/null; done
 make_jail ha epair0a
@@ -68,8 +66,8 @@ jexec xa pfctl -q -e 2>/dev/null
 shape() {
 	ipfw -q flush
 	for path in 1 2; do
-		ipfw pipe $path config bw $1Mbit/s delay 10 queue 20KBytes
-		ipfw pipe 1$path config bw $1Mbit/s delay 10 queue 20KBytes
+		ipfw pipe $path config bw $1Mbit/s delay 10 queue 30KBytes
+		ipfw pipe 1$path config bw $1Mbit/s delay 10 queue 30KBytes
 		ipfw -q add pipe $path udp from any to 203.0.12$path.1 4341 out xmit vtnet0
 		ipfw -q add pipe 1$path udp from 203.0.12$path.1 to any 4341 in recv vtnet0
 	done
@@ -95,7 +93,7 @@ ask linux
 note "Linux: $answer"
 
 MBIT=${MBIT:-$(kenv -q amptcp.mbit || echo 1)}
-OCTETS=${OCTETS:-$(kenv -q amptcp.octets || echo 1500000)}
+OCTETS=${OCTETS:-$(kenv -q amptcp.octets || echo 4000000)}
 shape $MBIT
 # took SERVER: seconds of an exchange, in $seconds.
 took() {
@@ -139,9 +137,11 @@ ask stop
 result $? "the daemon stops"
 wait $agent
 ipfw -q flush
-for jail in ha xa; do jail -r $jail; done
-quiet() { [ "$(used)" -le "$kept" ]; }
+quiet() { jexec xa $mptcpctl state | grep -q 'connections 0 sockets 0'; }
 wait_for 60 quiet
-result $? "every connection's memory is given back"
-kldunload mptcp
+result $? "no connection is left ($(jexec xa $mptcpctl state))"
+for jail in ha xa; do jail -r $jail; done
+wait_for 60 kldunload mptcp
 result $? "the module unloads"
+[ "$(dmesg | grep -c 'mptcp leaked')" -eq 0 ]
+result $? "... and every connection's memory was given back"
