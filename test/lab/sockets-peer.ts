@@ -152,9 +152,7 @@ function transfer(request: PeerRequest & { do: 'transfer' }): void {
           });
           return;
         }
-        socket = new Socket({ fd: batch[0]!.descriptor, allowHalfOpen: true });
-        attach();
-        started();
+        connected(batch[0]!.descriptor);
       },
       () => undefined,
     );
@@ -165,7 +163,8 @@ function transfer(request: PeerRequest & { do: 'transfer' }): void {
       transparent: false,
       ...(request.local === undefined ? {} : { localAddress: request.local }),
     });
-    mptcp.connect(prepared.descriptor, request.address, request.port, 5000);
+    if (mptcp.connect(prepared.descriptor, request.address, request.port, 5000))
+      connected(prepared.descriptor);
     return;
   }
   socket = new Socket({ allowHalfOpen: true });
@@ -175,6 +174,11 @@ function transfer(request: PeerRequest & { do: 'transfer' }): void {
     started,
   );
 
+  function connected(fd: number): void {
+    socket = new Socket({ fd, allowHalfOpen: true });
+    attach();
+    started();
+  }
   function attach(): void {
     open.set(request.id, socket);
     socket.on('data', (data: Buffer) => {

@@ -94,7 +94,7 @@ async function open(source: string, address: string, port: number, mptcp: boolea
     localPort: 0,
   });
   const outcome = new Promise<string | undefined>((resolve) => connecting.set(descriptor, resolve));
-  native.connect(descriptor, address, port, PATIENCE_MS);
+  if (native.connect(descriptor, address, port, PATIENCE_MS)) connecting.get(descriptor)?.();
   const error = await outcome;
   if (error !== undefined) throw new Error(`connect: ${error}`);
   return descriptor;
