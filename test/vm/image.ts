@@ -25,7 +25,12 @@ export class StepError extends Error {
   }
 }
 
-function run(step: string, command: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
+export function run(
+  step: string,
+  command: string,
+  args: string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       env: { ...process.env, ...env },

@@ -13,6 +13,7 @@ import type { Tools, VmEnvironment } from './environment.js';
 import { buildAddon, prepare, StepError } from './image.js';
 import type { Stage } from './image.js';
 import { boot, diskMachine, imageConsole, killAll, machine } from './qemu.js';
+import { buildPorts } from './ports.js';
 import { scenarios } from './scenarios.js';
 import type { Scenario, ScenarioContext } from './scenarios.js';
 
@@ -157,7 +158,7 @@ async function main(): Promise<number> {
   }
   const names = process.argv.slice(2);
   const chosen = names.length === 0 ? scenarios : scenarios.filter(({ name }) => names.includes(name));
-  if (chosen.length === 0 && !names.includes('addon')) {
+  if (chosen.length === 0 && !names.includes('addon') && !names.includes('ports')) {
     console.error(`test:vm: no such scenario; there are ${scenarios.map(({ name }) => name).join(', ')}`);
     return 2;
   }
@@ -192,6 +193,9 @@ async function main(): Promise<number> {
           tap.result(false, 'addon: skipped');
         }
       }
+    }
+    if (chosen.length === scenarios.length || names.includes('ports')) {
+      tap.result(true, `ports: ${await buildPorts(project, temporary, wanted.run, found.tools)}`);
     }
     for (const scenario of chosen) {
       await runScenario(scenario, wanted.run, found.tools, stage, tap);

@@ -4,6 +4,7 @@
 import type { Tools, VmEnvironment } from './environment.js';
 import type { Stage } from './image.js';
 import { chainHost } from './chain.js';
+import { controlHost } from './control.js';
 import { gatewayHost } from './gateway.js';
 import { guardHost } from './guard.js';
 import { interopHost } from './interop.js';
@@ -141,6 +142,13 @@ export const scenarios: Scenario[] = [
     debug: true,
     timeoutMs: 1_800_000,
     host: guardHost,
+  },
+  {
+    name: 'control',
+    title: 'LISP control: map-server, xTR and gateway as processes; Map-Request, probes, SMR in mid-transfer',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: controlHost,
   },
   {
     name: 'rc',

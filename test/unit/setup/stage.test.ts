@@ -79,48 +79,6 @@ test('rc.d/amptcpd documents each of its variables', () => {
   for (const name of used) assert.match(head, new RegExp(`^# ${name}\\t`, 'm'), name);
 });
 
-test("the ports: what portlint asks of a port's files", () => {
-  for (const port of ['amptcp', 'amptcp-kmod']) {
-    const makefile = read('port/net', port, 'Makefile');
-    assert.match(makefile, /^COMMENT=\t[A-Z][^\n]{1,68}[^.\n]$/m, `${port}: COMMENT`);
-    assert.doesNotMatch(makefile, /^COMMENT=\t(A|An|The) /m);
-    assert.match(makefile, /^LICENSE=\tBSD2CLAUSE$/m);
-    assert.match(makefile, /\n\.include <bsd\.port\.mk>\n$/);
-    assert.doesNotMatch(makefile, /[ \t]\n/, `${port}: blanks at the end of a line`);
-    assert.doesNotMatch(makefile, /^[A-Z_]+= /m, `${port}: a tab follows the assignment`);
-    // The order of the porter's handbook.
-    const order = [
-      'PORTNAME',
-      'DISTVERSION',
-      'CATEGORIES',
-      'MASTER_SITES',
-      'PKGNAMESUFFIX',
-      'MAINTAINER',
-      'COMMENT',
-      'WWW',
-      'LICENSE',
-      'LICENSE_FILE',
-      'RUN_DEPENDS',
-      'USES',
-    ];
-    const found = order
-      .map((name) => makefile.search(new RegExp(`^${name}=`, 'm')))
-      .filter((place) => place >= 0);
-    assert.deepEqual(
-      found,
-      [...found].sort((a, b) => a - b),
-      `${port}: order of variables`,
-    );
-    const description = read('port/net', port, 'pkg-descr');
-    assert.ok(description.split('\n').every((line) => line.length <= 80));
-    assert.ok(!description.startsWith('\n'));
-  }
-  assert.match(read('port/net/amptcp/Makefile'), /USERS=\t\tamptcp\nGROUPS=\t\tamptcp/);
-  const { version } = JSON.parse(read('package.json')) as { version: string };
-  for (const port of ['amptcp', 'amptcp-kmod'])
-    assert.ok(read('port/net', port, 'Makefile').includes(`DISTVERSION=\t${version}\n`));
-});
-
 test("amptcp-kmod's list is the modules that are built", () => {
   const modules = /^SUBDIR=\t(.*)$/m.exec(read('kmod/Makefile'))![1]!.split(' ');
   const listed = [
