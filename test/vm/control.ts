@@ -6,9 +6,9 @@
  *   map-server (this kernel) ---- vm0 ==== vtnet0 (p1) ---- xa: gateway, guard and daemon
  *                                                    \---- xb: xTR of the server's site
  */
-import type { DaemonsSite } from './daemons-end.js';
+import { nodeInGuest, whereTheyRun, type DaemonsSite } from './daemons.js';
 import { linuxEnd } from './linux-end.js';
-import type { HostSide } from './scenarios.js';
+import type { HostSide, ScenarioContext } from './scenarios.js';
 
 const ACCOUNT = 434;
 const MAP = '203.0.150.10';
@@ -67,7 +67,7 @@ algorithm = "hmac-sha-256-128-hkdf"
 eids = [${prefixes.map((prefix) => `{ prefix = "${prefix}", iid = 0, accept_more_specifics = true }`).join(', ')}]
 `;
 
-const SITE: DaemonsSite = {
+export const controlSite: DaemonsSite = {
   routes: [111, 112, 121, 122].map((net) => `203.0.${net}.0/24 via 203.0.150.1`),
   daemons: {
     map: {
@@ -80,16 +80,28 @@ ${mapSite('access', GATEWAY_EIDS)}${mapSite('cloud', ['198.18.0.0/16', '2001:db8
       },
     },
     site: {
-      agent: '203.0.121.1:4343',
+      agent: { address: '203.0.121.1:4343', jail: 'xb' },
       configs: {
         first: site('203.0.121.1', '203.0.122.1'),
         second: site('203.0.122.1'),
       },
     },
-    gateway: { agent: '203.0.111.1:4343', configs: { first: GATEWAY }, gid: ACCOUNT },
+    gateway: {
+      agent: { address: '203.0.111.1:4343', jail: 'xa' },
+      configs: { first: GATEWAY },
+      gid: ACCOUNT,
+    },
   },
 };
 
-export function controlHost(): Promise<HostSide | { skip: string }> {
-  return linuxEnd({ addresses: [MAP], script: 'daemons-end.js', argument: JSON.stringify(SITE) });
+export function controlHost({ environment }: ScenarioContext): Promise<HostSide | { skip: string }> {
+  console.log(whereTheyRun('control', environment));
+  const here = Object.entries(controlSite.daemons).filter(
+    ([, { agent }]) => agent === undefined || !nodeInGuest(environment),
+  );
+  return linuxEnd({
+    addresses: [MAP],
+    script: 'daemons-end.js',
+    argument: JSON.stringify({ ...controlSite, daemons: Object.fromEntries(here) }),
+  });
 }

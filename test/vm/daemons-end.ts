@@ -33,21 +33,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-
-export interface DaemonSite {
-  /** Of the agent; absent: on this kernel. */
-  agent?: string;
-  /** The configuration without state_dir, socket and log; by name, the first is the one it starts with. */
-  configs: Record<string, string>;
-  /** Whose the file is. */
-  gid?: number;
-}
-
-export interface DaemonsSite {
-  /** 'NETWORK via ADDRESS' */
-  routes: string[];
-  daemons: Record<string, DaemonSite>;
-}
+import { completeConfig, type DaemonSite, type DaemonsSite } from './daemons.js';
 
 const site = JSON.parse(process.argv[2] ?? '') as DaemonsSite;
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -86,11 +72,7 @@ class Program {
   configure(variant: string): void {
     const text = this.site.configs[variant];
     if (text === undefined) throw new Error(`no configuration ${variant}`);
-    // Keys of the root table come before all others.
-    const [, head = '', tables = ''] = /^((?:(?!\[).*\n)*)([^]*)$/.exec(text) ?? [];
-    const own = `state_dir = ${JSON.stringify(join(this.home, 'state'))}\n`;
-    const api = `[api]\nsocket = ${JSON.stringify(this.socket)}\n[log]\nlevel = "debug"\n`;
-    writeFileSync(this.file, `${head}${own}${api}${tables}`);
+    writeFileSync(this.file, completeConfig(text, this.home));
     chmodSync(this.file, 0o640);
     chownSync(this.file, 0, this.site.gid ?? 0);
   }
@@ -103,7 +85,7 @@ class Program {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,
-        ...(agent !== undefined && { AMPTCP_AGENT: agent, NODE_OPTIONS: args.join(' ') }),
+        ...(agent !== undefined && { AMPTCP_AGENT: agent.address, NODE_OPTIONS: args.join(' ') }),
       },
     });
     this.#child = child;

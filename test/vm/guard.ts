@@ -5,12 +5,12 @@
  *
  *   namespace:  guard, daemon -- vm0 (tap) ==== vtnet0 (jail p1) -- xa: agent of the guard (root), agent of the daemon (amptcp)
  */
-import type { DaemonsSite } from './daemons-end.js';
+import { nodeInGuest, whereTheyRun, type DaemonsSite } from './daemons.js';
 import { linuxEnd } from './linux-end.js';
-import type { HostSide } from './scenarios.js';
+import type { HostSide, ScenarioContext } from './scenarios.js';
 
 /** Of user and group amptcp in the guest. */
-const ACCOUNT = 923;
+const ACCOUNT = 434;
 
 const CONFIG = `roles = ["access"]
 user = "amptcp"
@@ -45,17 +45,21 @@ nat = ["192.0.2.8/30", "2001:db8:9::8/126"]
 drain_seconds = 1
 `;
 
-const SITE: DaemonsSite = {
+export const guardSite: DaemonsSite = {
   routes: ['203.0.111.0/24 via 203.0.150.1'],
   daemons: {
-    gateway: { agent: '203.0.111.1:4343', configs: { first: CONFIG }, gid: ACCOUNT },
+    gateway: { agent: { address: '203.0.111.1:4343', jail: 'xa' }, configs: { first: CONFIG }, gid: ACCOUNT },
   },
 };
 
-export function guardHost(): Promise<HostSide | { skip: string }> {
+export function guardHost({ environment }: ScenarioContext): Promise<HostSide | { skip: string }> {
+  console.log(whereTheyRun('guard', environment));
+  const here = Object.entries(guardSite.daemons).filter(
+    ([, { agent }]) => agent === undefined || !nodeInGuest(environment),
+  );
   return linuxEnd({
     addresses: ['203.0.150.10'],
     script: 'daemons-end.js',
-    argument: JSON.stringify(SITE),
+    argument: JSON.stringify({ ...guardSite, daemons: Object.fromEntries(here) }),
   });
 }

@@ -15,7 +15,10 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { runInNewContext } from 'node:vm';
+import { controlSite } from './control.js';
+import { nodeInGuest, stageConfigs } from './daemons.js';
 import type { Tools, VmEnvironment } from './environment.js';
+import { guardSite } from './guard.js';
 
 /** A build or packing step that failed, with what it printed. */
 export class StepError extends Error {
@@ -308,6 +311,35 @@ async function stagePackage(project: string, guest: string, directory: string): 
     writeFileSync(join(directory, 'readme', basename(file)), shownInReadme(project, file));
 }
 
+/** Scenarios with whole daemons. */
+const SITES = { guard: guardSite, control: controlSite };
+
+/** The addon as the port builds it. */
+export async function buildPortAddon(
+  project: string,
+  output: string,
+  environment: VmEnvironment,
+  tools: Tools,
+): Promise<void> {
+  const include = [join(dirname(process.execPath), '..', 'include', 'node'), '/usr/include/node'].find(
+    (place) => existsSync(join(place, 'uv.h')),
+  );
+  if (include === undefined)
+    throw new StepError('building the addon', "Node's uv.h is not on this host (Debian: libnode-dev)");
+  const target = `--target=x86_64-unknown-freebsd14.0 --sysroot=${environment.sysroot}`;
+  await run(
+    'building the addon by the script of the port',
+    'sh',
+    [join(project, 'src', 'native', 'freebsd', 'build.sh'), output],
+    {
+      CC: `${tools.clang} ${target}`,
+      CXX: `${tools.clang.replace(/clang(-\d+)?$/, 'clang++$1')} ${target} -stdlib=libc++`,
+      LDFLAGS: `--ld-path=${tools.lld}`,
+      NODE_INCLUDE: include,
+    },
+  );
+}
+
 export interface Stage {
   directory: string;
   image: string;
@@ -435,6 +467,13 @@ export async function prepare(
   );
   if (scenarios.includes('rc')) {
     await stagePackage(project, guest, directory);
+  } else if (nodeInGuest(environment) && Object.keys(SITES).some((name) => scenarios.includes(name))) {
+    const addon = join(temporary, 'native.node');
+    await buildPortAddon(project, addon, environment, tools);
+    const script = join(project, 'src', 'setup', 'stage.mjs');
+    const destination = join(directory, 'package');
+    await run('staging the package', process.execPath, [script, '--destdir', destination, '--addon', addon]);
+    for (const [name, site] of Object.entries(SITES)) stageConfigs(directory, name, site);
   }
   for (const name of readdirSync(guest)) {
     if (name === 'rc' || name.endsWith('.sh')) {

@@ -9,7 +9,7 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Tools, VmEnvironment } from './environment.js';
-import { run, StepError } from './image.js';
+import { buildPortAddon, run, StepError } from './image.js';
 
 const suffixOf = (tool: string): string => /(-\d+)$/.exec(tool)?.[1] ?? '';
 
@@ -20,9 +20,6 @@ export async function buildPorts(
   environment: VmEnvironment,
   tools: Tools,
 ): Promise<string> {
-  const include = [join(dirname(process.execPath), '..', 'include', 'node'), '/usr/include/node'].find(
-    (place) => existsSync(join(place, 'uv.h')),
-  );
   const work = join(temporary, 'ports');
   mkdirSync(work);
   const distfile = join(work, 'amptcp.tar.gz');
@@ -38,40 +35,26 @@ export async function buildPorts(
     `LLVM_SUFFIX=${suffixOf(tools.llvm)}`,
   ]);
   const modules = ['lisp', 'mptcp', 'tproxy'].map((name) => join(work, 'kmod', name, `${name}.ko`));
-  const target = `--target=x86_64-unknown-freebsd14.0 --sysroot=${environment.sysroot}`;
-  const env = {
-    CC: `${tools.clang} ${target}`,
-    CXX: `${tools.clang.replace(/clang(-\d+)?$/, 'clang++$1')} ${target} -stdlib=libc++`,
-    LDFLAGS: `--ld-path=${tools.lld}`,
-    ...(include !== undefined && { NODE_INCLUDE: include }),
-  };
   const preload = join(work, 'libmptcp_preload.so');
+  const target = `--target=x86_64-unknown-freebsd14.0 --sysroot=${environment.sysroot}`;
   await run(
     'building the preload library from the distfile',
     'sh',
     [join(work, 'src', 'preload', 'build.sh'), preload],
-    env,
+    { CC: `${tools.clang} ${target}`, LDFLAGS: `--ld-path=${tools.lld}` },
   );
-  const addon = include === undefined ? undefined : join(work, 'amptcp.node');
-  if (addon !== undefined) {
-    const build = join(work, 'src', 'native', 'freebsd', 'build.sh');
-    await run('building the addon from the distfile', 'sh', [build, addon], env);
-  }
+  const addon = join(work, 'amptcp.node');
+  await buildPortAddon(work, addon, environment, tools);
   const staged = join(work, 'stage');
   await run('staging from the distfile', process.execPath, [
-    ...[join(work, script), '--destdir', staged],
-    ...(addon === undefined ? [] : ['--addon', addon]),
+    ...[join(work, script), '--destdir', staged, '--addon', addon],
   ]);
   const expected = [
     ...modules,
     preload,
-    ...(addon === undefined
-      ? []
-      : [join(staged, 'usr/local/lib/amptcp/dist/src/native/build/Release/amptcp.node')]),
+    join(staged, 'usr/local/lib/amptcp/dist/src/native/build/Release/amptcp.node'),
     join(staged, 'usr/local/etc/rc.d/amptcpd'),
   ];
   for (const file of expected) if (!existsSync(file)) throw new StepError('building the ports', `no ${file}`);
-  return `distfile of ${Math.round(statSync(distfile).size / 1000)} kB: ${modules.length} modules, preload library, ${
-    addon === undefined ? "no addon (Node's uv.h is not here)" : 'addon'
-  }, staged package`;
+  return `distfile of ${Math.round(statSync(distfile).size / 1000)} kB: ${modules.length} modules, preload library, addon, staged package`;
 }

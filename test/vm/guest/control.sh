@@ -44,6 +44,7 @@ wait_for 10 grep -q listening /tmp/seen.err
 
 agents=
 for side in xa:203.0.111.1 xb:203.0.121.1; do
+	is_native start gateway && break
 	jexec ${side%%:*} /amptcp/agent -f 1024 ${side#*:} 4343 &
 	agents="$agents $!"
 	wait_for 10 listening ${side%%:*} 4343

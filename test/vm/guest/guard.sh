@@ -12,7 +12,7 @@ for module in pf ipdivert; do kldload /boot/kernel/$module.ko; done
 kldload /amptcp/tproxy.ko
 kldload /amptcp/lisp.ko
 writable_etc
-add_account amptcp 923
+add_account amptcp 434
 
 # Mappings are an interface's.
 ifconfig lisp create >/dev/null
@@ -71,11 +71,15 @@ emptied() {
 	ask since
 }
 start_agent() {
+	agent=
+	is_native start gateway && return
 	jexec xa /amptcp/agent -f 1024 203.0.111.1 4343 &
 	agent=$!
 	wait_for 10 listening xa 4343
 }
 
+# What stands for guard and daemon in the guest.
+if is_native start gateway; then program=node; else program=agent; fi
 state >/tmp/before
 start_agent
 ask start gateway
@@ -86,9 +90,9 @@ note "$(state)"
 [ "$(rules)" -gt 10 ]
 result $? "the anchor has $(rules) rules and $(tables) tables"
 ask user gateway
-[ "$answer" = 923 ] && [ "$(pgrep -u amptcp agent | wc -l)" -eq 1 ] && [ "$(pgrep -u root agent | wc -l)" -eq 1 ]
+[ "$answer" = 434 ] && [ "$(pgrep -u amptcp "$program" | wc -l)" -eq 1 ] && [ "$(pgrep -u root "$program" | wc -l)" -eq 1 ]
 result $? "the daemon is amptcp's, here and there, the guard root's"
-inner=$(pgrep -u amptcp agent)
+inner=$(pgrep -u amptcp "$program")
 note "handed over: $(fstat -p "$inner" | awk '$4 >= 1024 { print $5, $NF }' | grep -v null | sort | uniq -c | tr '\n' ';')"
 for address in 198.18.2.10 2001:db8:2::10; do
 	expect "proxied: same octets at both ends ($address)" jexec ha $flow send -n 300000 $address 5001
@@ -143,7 +147,7 @@ emptied
 [ "$answer" -le 1000 ]
 result $? "the guard killed: its daemon empties the anchor within $answer ms"
 wait $agent
-expect "... and ends" wait_for 10 sh -c '! pgrep -q -u amptcp agent'
+expect "... and ends" wait_for 10 sh -c "! pgrep -q -u amptcp $program"
 expect "... clients pass" jexec ha $flow send -n 100000 198.18.2.10 5001
 start_agent
 ask start gateway

@@ -15,6 +15,7 @@
 PATH=/amptcp:/bin:/sbin:/usr/bin:/usr/sbin
 export PATH
 lisp=/amptcp/lisp
+. /amptcp/native.sh
 flow=/amptcp/flow
 
 ok() { echo "ok - $*"; }
@@ -204,10 +205,14 @@ add_account() {
 	pw useradd "$1" -u "$2" -g "$1" -d /nonexistent -s /usr/sbin/nologin
 }
 
-# ask WORDS...: to the host's side; its answer is the next line on the console.
+# ask WORDS...: to the host's side, whose answer is the next line on the console; or, where Node.js is in the guest, to a daemon here.
 ask() {
-	echo "HOST $*"
-	read -r answer
+	if is_native "$@"; then
+		answer=$(native "$@")
+	else
+		echo "HOST $*"
+		read -r answer
+	fi
 	case $answer in failed*) return 1 ;; esac
 }
 

@@ -8,6 +8,7 @@
  *
  *	privileges <user>		prints TAP without numbers
  *	privileges -w <anchor>		waits until the anchor of pf has no rules; quicker than pfctl(8), which costs a process each time
+ *	privileges -t			milliseconds of a clock that only goes forward
  */
 #include <sys/param.h>
 #include <sys/ioctl.h>
@@ -24,9 +25,11 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "anchor.h"
@@ -178,6 +181,13 @@ main(int argc, char **argv)
 
 	if (argc == 3 && strcmp(argv[1], "-w") == 0)
 		return (wait_for_empty(argv[2]));
+	if (argc == 2 && strcmp(argv[1], "-t") == 0) {
+		struct timespec now;
+
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		printf("%jd\n", (intmax_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+		return (0);
+	}
 	if (argc != 2 || (user = getpwnam(argv[1])) == NULL)
 		errx(2, "usage: privileges USER");
 	if (am_socket_pair(channel) != 0)
