@@ -45,10 +45,16 @@ nat = ["192.0.2.8/30", "2001:db8:9::8/126"]
 drain_seconds = 1
 `;
 
+/** The server is to see the client's own address. */
+const CLIENT = CONFIG.replace(/^nat = .*$/m, 'source = "client"').replace(
+  '[intercept]',
+  '[[lisp.database]]\neid = "198.18.1.0/24"\n\n[intercept]',
+);
+
 export const guardSite: DaemonsSite = {
   routes: ['203.0.111.0/24 via 203.0.150.1'],
   daemons: {
-    gateway: { agent: { address: '203.0.111.1:4343', jail: 'xa' }, configs: { first: CONFIG }, gid: ACCOUNT },
+    gateway: { agent: { address: '203.0.111.1:4343', jail: 'xa' }, configs: { first: CONFIG, client: CLIENT }, gid: ACCOUNT },
   },
 };
 

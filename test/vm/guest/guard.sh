@@ -132,7 +132,7 @@ result $? "... as the server saw"
 
 ask stop gateway
 result $? "SIGTERM of the guard: both end with status 0 ($answer)"
-wait $agent
+[ -z "$agent" ] || wait $agent
 state >/tmp/after
 cmp -s /tmp/before /tmp/after
 result $? "... and leave nothing: $(cat /tmp/after)"
@@ -146,7 +146,7 @@ ask kill gateway guard
 emptied
 [ "$answer" -le 1000 ]
 result $? "the guard killed: its daemon empties the anchor within $answer ms"
-wait $agent
+[ -z "$agent" ] || wait $agent
 expect "... and ends" wait_for 10 sh -c "! pgrep -q -u amptcp $program"
 expect "... clients pass" jexec ha $flow send -n 100000 198.18.2.10 5001
 start_agent
@@ -155,11 +155,32 @@ result $? "what it left is in nobody's way: $answer"
 expect "... and connections are proxied" jexec ha $flow send -n 100000 198.18.2.10 5001
 ask stop gateway
 result $? "the guard ends: $answer"
-wait $agent
+[ -z "$agent" ] || wait $agent
 # A guard that is killed cannot set hold_ms back, and the next finds it so.
 sed 's/hold [0-9]*/hold/' /tmp/before >/tmp/before.hold
 state | sed 's/hold [0-9]*/hold/' >/tmp/after
 cmp -s /tmp/before.hold /tmp/after
 result $? "... and leaves nothing"
 cmp -s /tmp/before.hold /tmp/after || note "$(cat /tmp/after)"
+
+# From the client's own address: by sockets that the guard has made, since the daemon's user may not.
+jexec xb route -q delete -net 198.18.1.0/24
+jexec xb route -q add -net 198.18.1.0/24 -iface lisp0
+jexec xb $lisp map 0 198.18.1.0/24 203.0.111.1,1,1 203.0.112.1,1,1
+start_agent
+ask config gateway client && ask start gateway
+result $? "source = client: guard and daemon start: $answer"
+ask user gateway
+[ "$answer" = 434 ]
+result $? "... the daemon is amptcp's"
+encapsulated=$(stat_of xa encapsulated)
+nat=$(seen_from '192.0.2.[0-9]*')
+own=$(seen_from 198.18.1.10)
+expect "... same octets at both ends" jexec ha $flow send -n 300000 198.18.2.10 5001
+[ "$(seen_from 198.18.1.10)" -gt "$own" ] && [ "$(seen_from '192.0.2.[0-9]*')" -eq "$nat" ] &&
+    [ "$(stat_of xa encapsulated)" -gt $((encapsulated + 100)) ]
+result $? "... the server saw the client's address, the packets went by LISP"
+ask stop gateway
+result $? "... both end: $answer"
+[ -z "$agent" ] || wait $agent
 for jail in ha xa p1 p2 xb hb; do jail -r $jail; done

@@ -140,6 +140,7 @@ says "not enabled, it is not started" "Cannot 'start' amptcpd" sh -c 'service am
 says "onestart starts it all the same" 'Starting amptcpd' svc onestart
 wait_for 10 grep -q '^daemon' /var/tmp/node
 says "... onestop stops it" 'Stopping amptcpd' svc onestop
+sysrc amptcpd_enable=YES >/dev/null
 says "rcvar" 'amptcpd_enable' svc rcvar
 says "extracommands" 'configtest' svc extracommands
 rcorder /etc/rc.d/* /usr/local/etc/rc.d/* 2>/tmp/rcorder.err | tr '\n' ' ' >/tmp/order
