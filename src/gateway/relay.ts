@@ -29,5 +29,6 @@ export async function startRelay(
     idleTimeoutMs: settings.idleTimeoutSeconds * 1000,
     halfOpenTimeoutMs: settings.halfOpenTimeoutSeconds * 1000,
     keepaliveSeconds: settings.keepaliveSeconds,
+    ...(link.acknowledge && { onStarved: () => link.acknowledge!() }),
   });
 }

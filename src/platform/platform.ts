@@ -149,6 +149,11 @@ export interface MptcpConnection {
   removeSubflow(id: number): Promise<void>;
   /** MP_PRIO (RFC 8684 section 3.3.8). */
   setBackup(id: number, backup: boolean): Promise<void>;
+  /**
+   * Sends what has arrived an acknowledgement once more, for a system that may forget the DATA_ACK of data that came while the socket
+   * was being read; absent where none does. Never throws.
+   */
+  acknowledge?(): void;
   /** Sends a few octets. Only while the relay has not taken the socket. @throws PlatformError */
   write?(octets: Uint8Array): void;
   onEvent(listener: (event: MptcpEvent) => void): void;
@@ -265,6 +270,8 @@ export interface RelayOptions {
   halfOpenTimeoutMs: number;
   /** Keepalive on both sockets, seconds of idleness; 0 for none. */
   keepaliveSeconds: number;
+  /** The server has gone quiet in the middle of a burst, and may wait for an acknowledgement: see MptcpConnection.acknowledge. */
+  onStarved?: () => void;
 }
 
 export interface RelayCounters {

@@ -26,6 +26,7 @@ class ThreadsRelaySession implements RelaySession {
   constructor(
     private readonly number: number,
     private readonly native: NativeRelay,
+    readonly starved: (() => void) | undefined,
   ) {
     this.closed = new Promise((resolve) => {
       this.#resolve = resolve;
@@ -80,13 +81,19 @@ export class ThreadsRelay implements Relay {
     if (this.#started) return;
     if (!Number.isInteger(this.threads) || this.threads < 1 || this.threads > 64)
       throw new PlatformError(`relay threads must be 1 to 64, not ${this.threads}`, 'EINVAL');
-    this.native.start(this.threads, this.methods.up, this.methods.down, (batch) => {
-      for (const report of batch) {
-        const session = this.#sessions.get(report.session);
-        this.#sessions.delete(report.session);
-        session?.finish(report);
-      }
-    });
+    this.native.start(
+      this.threads,
+      this.methods.up,
+      this.methods.down,
+      (batch) => {
+        for (const report of batch) {
+          const session = this.#sessions.get(report.session);
+          this.#sessions.delete(report.session);
+          session?.finish(report);
+        }
+      },
+      (sessions) => sessions.forEach((number) => this.#sessions.get(number)?.starved?.()),
+    );
     this.#started = true;
   }
 
@@ -98,8 +105,9 @@ export class ThreadsRelay implements Relay {
       limit(options.idleTimeoutMs),
       limit(options.halfOpenTimeoutMs),
       limit(options.keepaliveSeconds),
+      options.onStarved !== undefined,
     );
-    const session = new ThreadsRelaySession(number, this.native);
+    const session = new ThreadsRelaySession(number, this.native, options.onStarved);
     this.#sessions.set(number, session);
     return session;
   }

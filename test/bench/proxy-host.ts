@@ -41,6 +41,7 @@ async function proxy(flow: ClientFlow): Promise<void> {
       idleTimeoutMs: 600_000,
       halfOpenTimeoutMs: 60_000,
       keepaliveSeconds: 0,
+      ...(connection.acknowledge && { onStarved: () => connection.acknowledge!() }),
     });
     await session.closed;
     connection.dispose();

@@ -153,7 +153,7 @@ static void *receiver(void *argument)
 
 static void transfers(struct am_relay *relay, int listener, const char *name)
 {
-	struct am_session_options options = { 60000, 60000, 60 };
+	struct am_session_options options = { 60000, 60000, 60, 0 };
 	struct pair client = tcp_pair(listener), server = tcp_pair(listener);
 	struct stream streams[4] = {
 		{ .fd = client.near, .length = 20 * 1000 * 1000 },
@@ -227,7 +227,7 @@ static void storm(struct am_relay *relay, int listener, unsigned rounds)
 		static const char noise[70000];
 
 		for (unsigned i = 0; i < SESSIONS; i++) {
-			struct am_session_options options = { 1 + (unsigned)rand_r(&seed) % 50, 1 + (unsigned)rand_r(&seed) % 50, 0 };
+			struct am_session_options options = { 1 + (unsigned)rand_r(&seed) % 50, 1 + (unsigned)rand_r(&seed) % 50, 0, 0 };
 			uint64_t number;
 
 			client[i] = tcp_pair(listener);
@@ -281,7 +281,7 @@ static void storm(struct am_relay *relay, int listener, unsigned rounds)
 
 static void reasons(struct am_relay *relay, int listener)
 {
-	struct am_session_options options = { 60, 30, 0 };
+	struct am_session_options options = { 60, 30, 0, 0 };
 	struct pair client, server;
 	uint64_t number, up, down;
 	char octet;
@@ -308,7 +308,7 @@ static void reasons(struct am_relay *relay, int listener)
 	close(server.near);
 
 	forget();
-	options = (struct am_session_options){ 0, 0, 0 };
+	options = (struct am_session_options){ 0, 0, 0, 0 };
 	client = tcp_pair(listener);
 	server = tcp_pair(listener);
 	am_relay_run(relay, client.far, server.far, &options, &number);
@@ -365,7 +365,7 @@ int main(void)
 
 	for (int method = AM_RELAY_COPY; method <= AM_RELAY_JOIN; method++) {
 		struct am_relay *relay;
-		struct am_relay_config config = { 2, (enum am_relay_method)method, (enum am_relay_method)method };
+		struct am_relay_config config = { 2, (enum am_relay_method)method, (enum am_relay_method)method, NULL };
 		const char *name = names[method];
 
 		ok(am_relay_start(&relay, &config, on_closed, NULL) == 0, "%s: start", name);
@@ -374,7 +374,7 @@ int main(void)
 		storm(relay, listener, 12);
 
 		/* Stopped with sessions open. */
-		struct am_session_options options = { 0, 0, 30 };
+		struct am_session_options options = { 0, 0, 30, 0 };
 		struct pair client = tcp_pair(listener), server = tcp_pair(listener);
 		uint64_t number;
 		forget();

@@ -342,6 +342,38 @@ while s.recv(100): pass`,
     await gateway.stop();
   },
 
+  /** A server that goes quiet behind a burst gets one acknowledgement more, and the data goes on as if nothing had been. */
+  async 'quiet-after-a-burst'() {
+    const { client, gateway } = await world({ mptcp: true });
+    gateway.connect = { multipath: true };
+    const told = (): number => {
+      const [names, values] = readFileSync('/proc/self/net/netstat', 'latin1')
+        .split('\n')
+        .filter((line) => line.startsWith('MPTcpExt:'))
+        .map((line) => line.split(' '));
+      return Number(values![names!.indexOf('MPPrioTx')]);
+    };
+    const before = told();
+    const request = { address: SERVER[4], send: 1000, keepOpen: true };
+    const id = client.transfer({ ...request, wish: { send: 1 * MB, hold: true } });
+    await until('all of it', () => client.received(id) === 1 * MB);
+    await until('the relay to notice', () => gateway.proxied[0]!.starved > 0);
+    assert.ok(told() > before);
+    // Little is no burst, and nobody is asked about TCP.
+    const little = client.transfer({ address: SERVER[4], wish: { send: 10_000 } });
+    assertReceived(await client.outcome(little), 10_000);
+    gateway.connect = { multipath: false };
+    const plain = client.transfer({ ...request, wish: { send: 1 * MB, hold: true } });
+    await until('all of TCP', () => client.received(plain) === 1 * MB);
+    const last = client.transfer({ address: SERVER[4], wish: { send: 10 * MB } });
+    assertReceived(await client.outcome(last), 10 * MB);
+    assert.deepEqual(
+      gateway.proxied.slice(1, 3).map(({ starved }) => starved),
+      [0, 0],
+    );
+    await gateway.stop();
+  },
+
   async 'two-subflows-ipv6'() {
     const { client, gateway } = await world({ rate: '40mbit', mptcp: true });
     execFileSync('ip', ['-n', 'server', '-6', 'route', 'add', 'fd92::/64', 'via', 'fd00:1::1']);

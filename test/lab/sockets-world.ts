@@ -257,6 +257,8 @@ export interface Proxied {
   report?: RelayReport;
   error?: { code: string };
   events: MptcpEvent[];
+  /** How often the relay has found it starved. */
+  starved: number;
 }
 
 /** The least gateway: every flow is connected on, then relayed. */
@@ -286,7 +288,7 @@ export class MiniGateway {
   }
 
   async #flow(flow: ClientFlow): Promise<void> {
-    const proxied: Proxied = { flow, events: [] };
+    const proxied: Proxied = { flow, events: [], starved: 0 };
     this.proxied.push(proxied);
     try {
       const six = flow.destination.address.includes(':');
@@ -301,7 +303,13 @@ export class MiniGateway {
       });
       proxied.connection = connection;
       connection.onEvent((event) => proxied.events.push(event));
-      proxied.session = this.relay.run(await flow.accept(), connection.socket, this.relayOptions);
+      proxied.session = this.relay.run(await flow.accept(), connection.socket, {
+        ...this.relayOptions,
+        onStarved: () => {
+          proxied.starved++;
+          connection.acknowledge?.();
+        },
+      });
       void proxied.session.closed.then((report) => {
         proxied.report = report;
         connection.dispose();

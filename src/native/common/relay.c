@@ -74,6 +74,11 @@
 /* Keepalive is for sessions that last: those that end sooner do without the system calls. */
 #define SETTLED_MS 1000
 #define SETTLE_GRAIN_MS 100
+/* A server that has sent this much at a stretch and then nothing for so long, or for two round trips, may be waiting for us. */
+#define BURST (48u * 1024)
+#define STARVED_MS 8
+/* By then its own retransmission timer has helped. */
+#define STARVED_NO_MORE_MS 180
 
 enum { CLIENT, SERVER };
 enum { UP, DOWN };
@@ -118,6 +123,11 @@ struct session {
 	struct am_subflow *seen;
 	int seen_count;
 	bool settled; /* lasts, and has its keepalive */
+	/* Of a session that is to be told of as starved; linked while it is in a burst. */
+	struct session *burst_next, **burst_at;
+	uint32_t burst;    /* octets from the server since it was last quiet */
+	uint32_t patience; /* milliseconds of quiet that mean something; 0: not yet known */
+	int64_t heard;
 	bool dead;
 };
 
@@ -142,7 +152,8 @@ struct worker {
 	unsigned spare_pipe_count, pipes;
 	size_t held;
 	unsigned joined; /* directions */
-	int64_t now, next_check, next_settle, next_look;
+	struct session *bursts;
+	int64_t now, next_check, next_settle, next_look, next_quiet;
 	_Atomic unsigned count;
 	pthread_mutex_t mutex; /* commands, stopping */
 	struct command *commands, **last;
@@ -390,6 +401,81 @@ static void report_subflows(struct session *s, struct am_session_report *report)
 	s->seen_count = 0;
 }
 
+/* ------------------------------------------------------------ starving */
+
+static void end_burst(struct session *s)
+{
+	s->burst = 0;
+	if (s->burst_at == NULL)
+		return;
+	*s->burst_at = s->burst_next;
+	if (s->burst_next != NULL)
+		s->burst_next->burst_at = s->burst_at;
+	s->burst_at = NULL;
+}
+
+static void in_burst(struct worker *w, struct session *s, size_t octets)
+{
+	if (!s->options.tell_starved)
+		return;
+	s->heard = w->now;
+	s->patience = 0;
+	if (s->burst_at != NULL || (s->burst += octets < BURST ? (uint32_t)octets : BURST) < BURST)
+		return;
+	s->burst_next = w->bursts;
+	s->burst_at = &w->bursts;
+	if (s->burst_next != NULL)
+		s->burst_next->burst_at = &s->burst_next;
+	w->bursts = s;
+	if (w->next_quiet == INT64_MAX)
+		w->next_quiet = w->now + STARVED_MS;
+}
+
+/* Quiet for longer than the way there and back would have it. 0: it is no matter of MPTCP. */
+static uint32_t patience(const struct session *s)
+{
+	struct am_subflow subflows[AM_SUBFLOWS_MAX];
+	uint32_t token = 0, rtt_us = 0;
+	int count = am_subflows(s->sides[SERVER].fd, subflows, AM_SUBFLOWS_MAX, &token);
+
+	if (count <= 0 || token == 0)
+		return 0;
+	for (int i = 0; i < count; i++)
+		if (subflows[i].rtt_us > rtt_us)
+			rtt_us = subflows[i].rtt_us;
+	return rtt_us > STARVED_NO_MORE_MS * 1000 ? STARVED_NO_MORE_MS : STARVED_MS + rtt_us * 2 / 1000;
+}
+
+/*
+ * A receiver's kernel may have acknowledged data to TCP while its MPTCP socket was being read, and so without the DATA_ACK that goes
+ * with it (Linux up to 6.18 at least). When that was the last of what the sender may send, both wait until the sender's timer
+ * runs out. Who is told here has another acknowledgement sent.
+ */
+static void look_for_starved(struct worker *w)
+{
+	for (struct session *s = w->bursts, *following; s != NULL; s = following) {
+		int64_t quiet;
+
+		following = s->burst_next;
+		/* It is the client who does not take it. */
+		if (held(&s->directions[DOWN]) > 0)
+			s->heard = w->now;
+		quiet = w->now - s->heard;
+		if (quiet < STARVED_MS)
+			continue;
+		if (s->directions[DOWN].eof || (s->patience == 0 && (s->patience = patience(s)) == 0) ||
+		    quiet >= STARVED_NO_MORE_MS) {
+			end_burst(s);
+			continue;
+		}
+		if (quiet < s->patience)
+			continue;
+		end_burst(s);
+		w->relay->config.on_starved(w->relay->context, session_number(s));
+	}
+	w->next_quiet = w->bursts == NULL ? INT64_MAX : w->now + STARVED_MS;
+}
+
 static void finish(struct session *s, enum am_close_reason reason, int error)
 {
 	struct worker *w = s->worker;
@@ -402,6 +488,7 @@ static void finish(struct session *s, enum am_close_reason reason, int error)
 	s->dead = true;
 	unjoin(s, UP);
 	unjoin(s, DOWN);
+	end_burst(s);
 	memset(&report, 0, offsetof(struct am_session_report, subflows));
 	report.session = session_number(s);
 	report.reason = reason;
@@ -558,6 +645,8 @@ static void pump(struct session *s, int way)
 			if (put < 0)
 				return failed(s, to, (int)-put);
 			s->active = w->now;
+			if (way == DOWN)
+				in_burst(w, s, (size_t)put);
 			atomic_store_explicit(&d->moved, atomic_load_explicit(&d->moved, memory_order_relaxed) + (uint64_t)put,
 			    memory_order_relaxed);
 			budget = (uint32_t)put < budget ? budget - (uint32_t)put : 0;
@@ -821,6 +910,8 @@ static void *run(void *argument)
 		wait = w->next_check < w->next_settle ? w->next_check : w->next_settle;
 		if (w->next_look < wait)
 			wait = w->next_look;
+		if (w->next_quiet < wait)
+			wait = w->next_quiet;
 		wait = wait == INT64_MAX ? 60000 : wait - w->now + 1;
 		if (wait < 0)
 			wait = 0;
@@ -842,6 +933,8 @@ static void *run(void *argument)
 			check_timeouts(w);
 		if (w->next_settle <= w->now)
 			settle(w);
+		if (w->next_quiet <= w->now)
+			look_for_starved(w);
 		bury(w);
 		/* A burst is over: one buffer and one pipe are enough to start the next one. */
 		while (count <= 0 && w->spares > 1)
@@ -927,7 +1020,7 @@ int am_relay_start(struct am_relay **out, const struct am_relay_config *config, 
 		w->relay = r;
 		w->last = &w->commands;
 		w->now = now_ms();
-		w->next_check = w->next_settle = w->next_look = INT64_MAX;
+		w->next_check = w->next_settle = w->next_look = w->next_quiet = INT64_MAX;
 		pthread_mutex_init(&w->mutex, NULL);
 		error = -am_poller_open(&w->poller);
 		if (error == 0)
@@ -1002,6 +1095,9 @@ int am_relay_run(struct am_relay *r, int client, int server, const struct am_ses
 	s->settled = false;
 	s->dead = false;
 	s->options = *options;
+	s->options.tell_starved = options->tell_starved && r->config.on_starved != NULL;
+	s->burst_at = NULL;
+	s->burst = s->patience = 0;
 	for (int i = 0; i < 2; i++) {
 		s->sides[i] = (struct side){ .session = s, .fd = i == CLIENT ? client : server };
 		struct direction *d = &s->directions[i];

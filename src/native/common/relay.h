@@ -37,14 +37,22 @@ enum am_relay_method {
 	AM_RELAY_JOIN,
 };
 
+/*
+ * Called in a relay thread: after a burst, the server has been quiet for longer than its distance explains, and may wait for an
+ * acknowledgement that a kernel has forgotten.
+ */
+typedef void (*am_session_starved_fn)(void *context, uint64_t session);
+
 struct am_relay_config {
 	unsigned threads;
 	enum am_relay_method up, down;
+	am_session_starved_fn on_starved; /* NULL: nobody wants to know */
 };
 
 struct am_session_options {
 	/* 0: none. */
 	uint32_t idle_timeout_ms, half_open_timeout_ms, keepalive_s;
+	int tell_starved;
 };
 
 struct am_session_report {

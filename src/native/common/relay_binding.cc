@@ -23,9 +23,14 @@ struct Report {
 struct Relaying {
 	struct am_relay *relay = nullptr;
 	EventQueue<Report> queue;
+	EventQueue<uint64_t> starved;
 
 	void StopThreads() { am_relay_stop(relay); }
-	void StopQueues() { queue.Stop(); }
+	void StopQueues()
+	{
+		queue.Stop();
+		starved.Stop();
+	}
 };
 
 Part<Relaying> part("relay");
@@ -50,6 +55,14 @@ void Deliver(Napi::Env env, Napi::Function callback, std::vector<Report> &batch)
 	callback.Call({ array });
 }
 
+void DeliverStarved(Napi::Env env, Napi::Function callback, std::vector<uint64_t> &batch)
+{
+	Napi::Array array = Napi::Array::New(env, batch.size());
+	for (size_t i = 0; i < batch.size(); i++)
+		array.Set(i, static_cast<double>(batch[i]));
+	callback.Call({ array });
+}
+
 enum am_relay_method Method(const Napi::Value &value)
 {
 	std::string method = value.As<Napi::String>();
@@ -58,9 +71,11 @@ enum am_relay_method Method(const Napi::Value &value)
 
 void Start(const Napi::CallbackInfo &info)
 {
-	struct am_relay_config config = { info[0].As<Napi::Number>().Uint32Value(), Method(info[1]), Method(info[2]) };
+	struct am_relay_config config = { info[0].As<Napi::Number>().Uint32Value(), Method(info[1]), Method(info[2]),
+		[](void *context, uint64_t session) { static_cast<Relaying *>(context)->starved.Push(std::move(session)); } };
 	part.Start(info.Env(), [&](Relaying &r) {
 		r.queue.Start(info.Env(), info[3].As<Napi::Function>(), "amptcp relay", Deliver);
+		r.starved.Start(info.Env(), info[4].As<Napi::Function>(), "amptcp relay starved", DeliverStarved);
 		return am_relay_start(&r.relay, &config,
 		    [](void *context, const struct am_session_report *report) {
 			    static_cast<Relaying *>(context)->queue.Push(Report{ report->session, report->reason, report->error,
@@ -76,7 +91,7 @@ Napi::Value Run(const Napi::CallbackInfo &info)
 	Napi::Env env = info.Env();
 	struct am_relay *relay = part.Running(env).relay;
 	struct am_session_options options = { info[2].As<Napi::Number>().Uint32Value(), info[3].As<Napi::Number>().Uint32Value(),
-		info[4].As<Napi::Number>().Uint32Value() };
+		info[4].As<Napi::Number>().Uint32Value(), info[5].As<Napi::Boolean>() ? 1 : 0 };
 	uint64_t session;
 	int result = am_relay_run(relay, info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value(),
 	    &options, &session);

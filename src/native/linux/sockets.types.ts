@@ -119,6 +119,7 @@ export interface NativeRelay {
     up: RelayMethod,
     down: RelayMethod,
     onClosed: (batch: NativeRelayReport[]) => void,
+    onStarved: (sessions: number[]) => void,
   ): void;
   /** Takes ownership of both sockets. */
   run(
@@ -127,6 +128,7 @@ export interface NativeRelay {
     idleTimeoutMs: number,
     halfOpenTimeoutMs: number,
     keepaliveSeconds: number,
+    tellStarved: boolean,
   ): number;
   /** undefined: the session has ended. */
   counters(session: number): { up: number; down: number } | undefined;

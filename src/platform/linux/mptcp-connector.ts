@@ -660,6 +660,18 @@ class LinuxMptcpConnection implements MptcpConnection {
     record.backup = backup;
   }
 
+  /** MP_PRIO that says what holds already: it goes out at once, and every segment of MPTCP's has the DATA_ACK. */
+  acknowledge(): void {
+    const first = this.#table.get(0);
+    if (this.#disposed || this.#closed || this.#protocol !== 'mptcp' || first?.state !== 'established')
+      return;
+    try {
+      this.#setPriority(first, first.backup);
+    } catch {
+      // It was an attempt to be faster than the server's timer, which will do.
+    }
+  }
+
   write(octets: Uint8Array): void {
     try {
       writeSync(this.descriptor, octets);
