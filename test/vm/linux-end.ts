@@ -3,7 +3,7 @@
 /**
  * The host's side of a scenario with a Linux end: a network namespace in which both QEMU and a program of ours live.
  *
- *   namespace:  program -- vm0 (tap) ==== vtnet0  :guest
+ *   namespace:  program -- vm0 (tap) ==== vtnet0  :guest        and vm1, vm2, ... where there are `more`
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -11,11 +11,13 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { HostSide } from './scenarios.js';
 
-const TAP = 'vm0';
+const tapName = (number: number): string => `vm${number}`;
 
 export interface LinuxEnd {
   /** Of the tap; networks of 24 and 64 bits. */
   addresses: string[];
+  /** Further taps, with their addresses. */
+  more?: string[][];
   /** Of the loopback interface. */
   hosts?: string[];
   /** A file beside this one, and its argument. It prints 'ready', then answers each line on its standard input with one. */
@@ -29,6 +31,7 @@ export async function linuxEnd(end: LinuxEnd): Promise<HostSide | { skip: string
   if (process.platform !== 'linux' || process.getuid?.() !== 0) {
     return { skip: 'the Linux end needs root on Linux' };
   }
+  const taps = [end.addresses, ...(end.more ?? [])];
   const namespace = `amptcp-vm-${process.pid}`;
   const ip = (...args: string[]): void => {
     execFileSync('ip', args, { stdio: 'pipe' });
@@ -39,18 +42,20 @@ export async function linuxEnd(end: LinuxEnd): Promise<HostSide | { skip: string
   ip('netns', 'add', namespace);
   try {
     inside('ip', 'link', 'set', 'lo', 'up');
-    inside('ip', 'tuntap', 'add', TAP, 'mode', 'tap');
-    inside('ip', 'link', 'set', TAP, 'up');
-    for (const address of end.addresses) {
-      inside(
-        'ip',
-        'addr',
-        'add',
-        `${address}/${address.includes(':') ? 64 : 24}`,
-        'dev',
-        TAP,
-        ...(address.includes(':') ? ['nodad'] : []),
-      );
+    for (const [number, addresses] of taps.entries()) {
+      inside('ip', 'tuntap', 'add', tapName(number), 'mode', 'tap');
+      inside('ip', 'link', 'set', tapName(number), 'up');
+      for (const address of addresses) {
+        inside(
+          'ip',
+          'addr',
+          'add',
+          `${address}/${address.includes(':') ? 64 : 24}`,
+          'dev',
+          tapName(number),
+          ...(address.includes(':') ? ['nodad'] : []),
+        );
+      }
     }
     for (const host of end.hosts ?? []) {
       inside('ip', 'addr', 'add', host, 'dev', 'lo', ...(host.includes(':') ? ['nodad'] : []));
@@ -91,10 +96,13 @@ export async function linuxEnd(end: LinuxEnd): Promise<HostSide | { skip: string
     }
     return {
       prefix: ['ip', 'netns', 'exec', namespace],
-      devices: [
-        ...['-netdev', end.netdev ?? `tap,id=net0,ifname=${TAP},script=no,downscript=no`],
-        ...['-device', 'virtio-net-device,netdev=net0,mac=02:00:00:00:01:01'],
-      ],
+      devices: taps.flatMap((_, n) => [
+        ...[
+          '-netdev',
+          (n === 0 && end.netdev) || `tap,id=net${n},ifname=${tapName(n)},script=no,downscript=no`,
+        ],
+        ...['-device', `virtio-net-device,netdev=net${n},mac=02:00:00:00:01:0${n + 1}`],
+      ]),
       request(words) {
         const answer = next();
         peer.stdin.write(`${words}\n`);

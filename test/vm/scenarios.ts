@@ -9,6 +9,7 @@ import { gatewayHost } from './gateway.js';
 import { guardHost } from './guard.js';
 import { interopHost } from './interop.js';
 import { mptcpHost, mptcpMiddleboxHost, mptcpPassiveHost } from './mptcp.js';
+import { siteHost } from './site.js';
 
 export interface ScenarioContext {
   project: string;
@@ -157,6 +158,14 @@ export const scenarios: Scenario[] = [
     debug: true,
     timeoutMs: 900_000,
     ...COUNTED,
+  },
+  {
+    name: 'site',
+    title:
+      'amptcpd as xTR of a data centre, registered with a map-server, and a Linux gateway: MPTCP both ways, each subflow by its path; a provider lost, a daemon killed',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: siteHost,
   },
   {
     name: 'mptcp',
