@@ -38,7 +38,7 @@
           'include_dirs': ['../../kmod/lisp', '../../kmod/mptcp', '../../kmod/tproxy', 'freebsd'],
           'sources': [
             'freebsd/descriptors.c', 'freebsd/poller.c', 'freebsd/join.c', 'freebsd/control.c',
-            'freebsd/connector.c', 'freebsd/connector_binding.cc',
+            'freebsd/addresses.c', 'freebsd/connector.c', 'freebsd/connector_binding.cc',
             'freebsd/mptcpctl.c', 'freebsd/mptcpctl_binding.cc',
             'freebsd/anchor.c', 'freebsd/divert.c', 'freebsd/tproxyctl.c', 'freebsd/interception_binding.cc',
             'freebsd/lispctl.c', 'freebsd/lisp_binding.cc',

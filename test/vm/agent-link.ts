@@ -285,6 +285,7 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
     subflows: (descriptor) =>
       link.call('connector.subflows', descriptor) as ReturnType<NativeConnector['subflows']>,
     stop: () => void link.call('connector.stop'),
+    liveAddresses: () => link.call('connector.liveAddresses') as string[],
   };
 
   let onClosed: (batch: NativeRelayReport[]) => void = () => undefined;

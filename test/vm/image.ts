@@ -431,6 +431,7 @@ export async function prepare(
       join(programs, 'agent.c'),
       ...[
         ...[
+          'addresses',
           'anchor',
           'connector',
           'control',

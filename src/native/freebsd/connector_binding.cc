@@ -2,6 +2,7 @@
 // connector.c for JavaScript.
 #include "connector.h"
 
+#include "addresses.h"
 #include "connecting.h"
 #include "part.h"
 #include "sockets_binding.h"
@@ -81,6 +82,27 @@ Napi::Value Subflows(const Napi::CallbackInfo &info)
 	return SubflowsToArray(env, subflows, count);
 }
 
+Napi::Value LiveAddresses(const Napi::CallbackInfo &info)
+{
+	struct Found {
+		Napi::Env env;
+		Napi::Array addresses;
+		uint32_t count;
+	} found = { info.Env(), Napi::Array::New(info.Env()), 0 };
+	int result = am_live_addresses(
+	    [](void *context, const struct sockaddr_storage *address) {
+		    auto *to = static_cast<Found *>(context);
+		    char text[64];
+		    uint16_t port;
+		    am_address_format(address, text, &port);
+		    to->addresses.Set(to->count++, Napi::String::New(to->env, text));
+	    },
+	    &found);
+	if (result < 0)
+		throw SystemError(info.Env(), "addresses of this host", -result);
+	return found.addresses;
+}
+
 } // namespace
 
 void InitConnector(Napi::Env env, Napi::Object exports)
@@ -93,6 +115,7 @@ void InitConnector(Napi::Env env, Napi::Object exports)
 	object.Set("cancel", Napi::Function::New(env, Cancel));
 	object.Set("subflows", Napi::Function::New(env, Subflows));
 	object.Set("stop", Napi::Function::New(env, Stop));
+	object.Set("liveAddresses", Napi::Function::New(env, LiveAddresses));
 	exports.Set("connector", object);
 }
 

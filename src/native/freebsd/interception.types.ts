@@ -96,4 +96,6 @@ export interface NativeConnector {
   /** A TCP socket as its own only subflow. undefined: no such socket any more. */
   subflows(descriptor: number): NativeSubflowInfo[] | undefined;
   stop(): void;
+  /** Of interfaces that are up, run and are not known to be without carrier. Needs no start(). */
+  liveAddresses(): string[];
 }

@@ -5,7 +5,7 @@
  * lisp(4). Nothing is opened before a part is started.
  */
 import type { Native } from '../../native/index.js';
-import { ControlSockets, liveAddresses } from '../control-sockets.js';
+import { ControlSockets } from '../control-sockets.js';
 import { measurePathMtu } from '../echo.js';
 import type { Clock, ControlTransport, Finding, HostOptions, Platform } from '../platform.js';
 import { ThreadsRelay } from '../threads-relay.js';
@@ -98,7 +98,8 @@ export function createFreeBsdPlatform(options: FreeBsdPlatformOptions, parts: Fr
       await host.setLocalPrefixes(localPrefixes);
     },
     close: () => host.close(),
-    liveAddresses,
+    // Not libuv's list: to that an interface without carrier is as good as any.
+    liveAddresses: () => need(native, 'connector').liveAddresses(),
     measurePathMtu: measurePathMtu('freebsd'),
     doctor: (): Promise<Finding[]> => doctor(),
     clean: () => host.clean(options.device ?? 'lisp0'),

@@ -35,6 +35,7 @@ function world(
   const native: NativeConnector = {
     start: (callback) => (connected = callback),
     openTransparent: () => 0,
+    liveAddresses: () => [],
     prepare: (preparation) => {
       prepared.push(preparation);
       const refused = refusals.shift();

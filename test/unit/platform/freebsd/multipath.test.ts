@@ -52,6 +52,7 @@ class Kernel {
     const native: NativeConnector = {
       start: (callback) => (connected = callback),
       openTransparent: () => 0,
+      liveAddresses: () => [],
       prepare: (preparation) => {
         this.prepared.push(preparation);
         this.#first = { address: preparation.localAddress!, port: preparation.localPort! };

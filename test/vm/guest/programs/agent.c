@@ -38,6 +38,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "addresses.h"
 #include "anchor.h"
 #include "connector.h"
 #include "descriptors.h"
@@ -628,6 +629,17 @@ call_relay(struct text *out, const char *what)
 	return (0);
 }
 
+static void
+put_address(void *context, const struct sockaddr_storage *address)
+{
+	struct text *out = context;
+	char room[INET6_ADDRSTRLEN];
+	uint16_t port;
+
+	am_address_format(address, room, &port);
+	put(out, "%s\"%s\"", out->octets[out->length - 1] == '[' ? "" : ",", room);
+}
+
 static int
 call_connector(struct text *out, const char *what)
 {
@@ -666,6 +678,12 @@ call_connector(struct text *out, const char *what)
 		put(out, ",\"remoteAddress\":\"%s\",\"remotePort\":%u,\"retransmits\":%u,\"rttMs\":%.3f,\"congestionWindow\":%u}]",
 		    room, port, subflow.retransmits, subflow.rtt_us / 1000.0, subflow.congestion_window);
 		return (0);
+	}
+	if (strcmp(what, "liveAddresses") == 0) {
+		put(out, "[");
+		length = am_live_addresses(put_address, out);
+		put(out, "]");
+		return (-length);
 	}
 	if (strcmp(what, "openTransparent") == 0) {
 		length = am_connect_socket(number(0) == 6 ? AF_INET6 : AF_INET);
