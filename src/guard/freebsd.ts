@@ -22,7 +22,7 @@ export type FreeBsdCall =
   | { call: 'set-rloc-routes'; rlocs: AnchorSettings['rlocs'] }
   | { call: 'set-local-prefixes'; prefixes: string[] }
   | { call: 'set-client-prefixes'; prefixes: string[] }
-  | { call: 'open-transparent'; family: 4 | 6; count: number }
+  | { call: 'open-transparent'; family: 4 | 6; count: number; mptcp: boolean }
   | { call: 'set-interception'; interception?: Interception }
   | { call: 'add-bypass'; prefix: string }
   | { call: 'remove-bypass'; prefix: string }
@@ -120,7 +120,8 @@ export function parseFreeBsdCall(value: unknown): FreeBsdCall {
     case 'open-transparent': {
       const family = number(from, 'family');
       if (family !== 4 && family !== 6) throw bad('family');
-      return { call, family, count: number(from, 'count') };
+      if (typeof from['mptcp'] !== 'boolean') throw bad('mptcp');
+      return { call, family, count: number(from, 'count'), mptcp: from['mptcp'] };
     }
     case 'set-interception':
       return from['interception'] === undefined
@@ -152,7 +153,7 @@ export async function actFreeBsd(
     case 'open':
       return { descriptors: [await host.open(call.what)] };
     case 'open-transparent':
-      return { descriptors: await host.openTransparent(call.family, call.count) };
+      return { descriptors: await host.openTransparent(call.family, call.count, call.mptcp) };
     case 'create': {
       const made = await host.create(call.device);
       devices.add(made);
@@ -224,8 +225,8 @@ export class FreeBsdGuardHost implements FreeBsdHost {
   async setClientPrefixes(prefixes: string[]): Promise<void> {
     await this.ask({ call: 'set-client-prefixes', prefixes });
   }
-  async openTransparent(family: 4 | 6, count: number): Promise<number[]> {
-    return (await this.ask({ call: 'open-transparent', family, count })).descriptors;
+  async openTransparent(family: 4 | 6, count: number, mptcp: boolean): Promise<number[]> {
+    return (await this.ask({ call: 'open-transparent', family, count, mptcp })).descriptors;
   }
   async setInterception(wanted: Interception | undefined): Promise<void> {
     await this.ask({ call: 'set-interception', ...(wanted && { interception: wanted }) });

@@ -270,7 +270,7 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
       onConnected = callback;
       link.call('connector.start');
     },
-    openTransparent: (family) => link.call('connector.openTransparent', family) as number,
+    openTransparent: (family, mptcp) => link.call('connector.openTransparent', family, mptcp) as number,
     prepare: ({ address, localAddress, localPort, fib, congestionControl, mptcp, descriptor }) =>
       link.call(
         'connector.prepare',

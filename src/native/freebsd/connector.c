@@ -159,12 +159,12 @@ stream_socket(int family, int protocol)
 }
 
 int
-am_connect_socket(int family)
+am_connect_socket(int family, int mptcp)
 {
 	bool six = family == AF_INET6;
 	int error, fd, on = 1;
 
-	fd = stream_socket(family, IPPROTO_TCP);
+	fd = stream_socket(family, mptcp ? IPPROTO_MPTCP : IPPROTO_TCP);
 	if (fd < 0)
 		return (fd);
 	if (setsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_BINDANY : IP_BINDANY, &on, sizeof(on)) == -1) {
@@ -181,7 +181,7 @@ am_connect_prepare(const struct am_socket_options *o, struct sockaddr_storage *l
 	socklen_t length;
 	int error, fd, on = 1;
 
-	fd = o->descriptor != 0 ? o->descriptor : o->transparent ? am_connect_socket(o->family) :
+	fd = o->descriptor != 0 ? o->descriptor : o->transparent ? am_connect_socket(o->family, o->mptcp) :
 	    stream_socket(o->family, o->mptcp ? IPPROTO_MPTCP : IPPROTO_TCP);
 	if (fd < 0)
 		return (fd);

@@ -41,8 +41,8 @@ typedef void (*am_connected_fn)(void *context, int fd, int error);
 int	am_connector_start(struct am_connector **, am_connected_fn, void *context);
 /* Connects under way end with ECANCELED. */
 void	am_connector_stop(struct am_connector *);
-/* A TCP socket that can be bound to addresses that are not this host's own (IP_BINDANY). */
-int	am_connect_socket(int family);
+/* A socket that can be bound to addresses that are not this host's own (IP_BINDANY), as can its further subflows. */
+int	am_connect_socket(int family, int mptcp);
 /* Socket with options and local address; `local` receives what it was bound to. */
 int	am_connect_prepare(const struct am_socket_options *, struct sockaddr_storage *local);
 /* Sends the SYN. The outcome comes to the function; an immediate failure is returned and not reported again. */

@@ -51,7 +51,7 @@ Napi::Value Prepare(const Napi::CallbackInfo &info)
 
 Napi::Value OpenTransparent(const Napi::CallbackInfo &info)
 {
-	int fd = am_connect_socket(info[0].As<Napi::Number>().Int32Value() == 6 ? AF_INET6 : AF_INET);
+	int fd = am_connect_socket(info[0].As<Napi::Number>().Int32Value() == 6 ? AF_INET6 : AF_INET, info[1].ToBoolean());
 	if (fd < 0)
 		throw SystemError(info.Env(), "a socket for addresses that are not this host's", -fd);
 	return Napi::Number::New(info.Env(), fd);

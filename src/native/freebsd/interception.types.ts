@@ -87,7 +87,7 @@ export interface TcpPreparation {
 export interface NativeConnector {
   start(onConnected: (batch: { descriptor: number; error?: string }[]) => void): void;
   /** A socket that can be bound to addresses that are not this host's; takes privilege. */
-  openTransparent(family: 4 | 6): number;
+  openTransparent(family: 4 | 6, mptcp: boolean): number;
   prepare(preparation: TcpPreparation): { descriptor: number; localAddress: string; localPort: number };
   /** Sends the SYN; the outcome comes to onConnected. */
   connect(descriptor: number, address: string, port: number, timeoutMs: number): void;

@@ -15,6 +15,12 @@ import type { FreeBsdHost } from './host.js';
 
 /** Sockets asked for at a time: the guard is a process away. */
 const BATCH = 16;
+/** What the flows of a connection in a client's name need. */
+export interface FlowRegistry {
+  register(flow: Flow): void;
+  forget(flow: Flow): void;
+}
+
 /** Named as listener of flows that have a socket of their own: nobody listens there, and what is late gets RST. */
 const NOBODY: Record<4 | 6, Endpoint> = {
   4: { address: '127.0.0.1', port: 1 },
@@ -30,9 +36,13 @@ export interface ClientSourceOptions {
   warn?(message: string): void;
 }
 
-export class ClientSource {
-  readonly #sockets: Record<4 | 6, number[]> = { 4: [], 6: [] };
-  readonly #asking: Record<4 | 6, Promise<void> | undefined> = { 4: undefined, 6: undefined };
+interface Pool {
+  descriptors: number[];
+  asking?: Promise<void>;
+}
+
+export class ClientSource implements FlowRegistry {
+  readonly #pools = new Map<string, Pool>();
   #tproxy: NativeTproxy | undefined;
   #opening: Promise<void> | undefined;
   #closed = false;
@@ -40,26 +50,29 @@ export class ClientSource {
   constructor(private readonly options: ClientSourceOptions) {}
 
   /** A socket that can be bound to any address; the caller's from then on. */
-  async socket(address: string): Promise<number> {
+  async socket(address: string, mptcp: boolean): Promise<number> {
     await this.#open();
     const family = familyOf(address);
-    const ready = this.#sockets[family];
+    const key = `${family} ${mptcp}`;
+    let pool = this.#pools.get(key);
+    if (!pool) this.#pools.set(key, (pool = { descriptors: [] }));
     for (;;) {
-      const descriptor = ready.pop();
+      const descriptor = pool.descriptors.pop();
       if (descriptor !== undefined) return descriptor;
       // Those who come meanwhile share the answer; one of them may find that the others took it all.
-      await (this.#asking[family] ??= this.#ask(family).finally(() => (this.#asking[family] = undefined)));
+      pool.asking ??= this.#fill(pool, family, mptcp).finally(() => delete pool.asking);
+      await pool.asking;
     }
   }
 
-  async #ask(family: 4 | 6): Promise<void> {
-    const descriptors = await this.options.host.openTransparent(family, BATCH);
+  async #fill(pool: Pool, family: 4 | 6, mptcp: boolean): Promise<void> {
+    const descriptors = await this.options.host.openTransparent(family, BATCH, mptcp);
     if (this.#closed) {
       descriptors.forEach((descriptor) => this.options.close(descriptor));
       throw new PlatformError('the connector has been stopped', 'ECANCELED');
     }
     if (descriptors.length === 0) throw new PlatformError('no socket was handed over', 'EPROTO');
-    this.#sockets[family].push(...descriptors);
+    pool.descriptors.push(...descriptors);
   }
 
   #open(): Promise<void> {
@@ -91,8 +104,8 @@ export class ClientSource {
 
   close(): void {
     this.#closed = true;
-    for (const family of [4, 6] as const)
-      for (const descriptor of this.#sockets[family].splice(0)) this.options.close(descriptor);
+    for (const { descriptors } of this.#pools.values())
+      for (const descriptor of descriptors.splice(0)) this.options.close(descriptor);
     this.#tproxy?.close();
     this.#tproxy = undefined;
   }

@@ -96,8 +96,7 @@ export class FreeBsdConnector implements MptcpConnector {
 
   async connect(options: ConnectOptions): Promise<MptcpConnection> {
     if (!this.#started) throw new PlatformError('the connector has not been started', 'EINVAL');
-    // mptcp(4) binds its subflows to addresses of this host's only: in a client's name there is one, of plain TCP.
-    const multipath = options.multipath && 'prefix' in options.source ? this.#multipath : undefined;
+    const multipath = options.multipath ? this.#multipath : undefined;
     return multipath ? multipath.during(() => this.#connect(options, multipath)) : this.#connect(options);
   }
 
@@ -111,7 +110,7 @@ export class FreeBsdConnector implements MptcpConnector {
       let registered: Flow | undefined;
       try {
         const wanted = 'prefix' in source || attempt > 0 ? undefined : source.port;
-        const socket = await clients?.socket(localAddress);
+        const socket = await clients?.socket(localAddress, multipath !== undefined);
         const prepared = native.prepare({
           address: options.remote.address,
           transparent: clients !== undefined,
@@ -147,7 +146,7 @@ export class FreeBsdConnector implements MptcpConnector {
         if (error !== undefined)
           throw new PlatformError(`connect to ${show(options.remote)}: ${error}`, error);
         return (
-          multipath?.connection(descriptor, flow) ??
+          multipath?.connection(descriptor, flow, clients) ??
           new FreeBsdConnection(descriptor, flow, native, descriptors)
         );
       } catch (error) {

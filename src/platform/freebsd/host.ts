@@ -53,8 +53,8 @@ export interface FreeBsdHost extends LispDevice {
   setLocalPrefixes(prefixes: string[]): Promise<void>;
   /** EID prefixes of clients in whose name this host connects. */
   setClientPrefixes(prefixes: string[]): Promise<void>;
-  /** TCP sockets that can be bound to addresses that are not this host's. */
-  openTransparent(family: 4 | 6, count: number): Promise<number[]>;
+  /** Sockets of TCP, or MPTCP, that can be bound to addresses that are not this host's. */
+  openTransparent(family: 4 | 6, count: number, mptcp: boolean): Promise<number[]>;
   /** undefined: no rules about clients. */
   setInterception(interception: Interception | undefined): Promise<void>;
   addBypass(prefix: string): Promise<void>;
@@ -77,7 +77,7 @@ export function localAddresses(prefix: string): string[] {
 export interface Openers {
   divert(port: number): number;
   device(path: string): number;
-  transparent(family: 4 | 6): number;
+  transparent(family: 4 | 6, mptcp: boolean): number;
   /** Empties an anchor's rules through a descriptor of /dev/pf. */
   flush(pf: number, anchor: string): void;
 }
@@ -90,6 +90,7 @@ export class LocalFreeBsdHost implements FreeBsdHost {
   /** Kept: it is needed when there is no time. */
   #pf: number | undefined;
   #addresses: string[] = [];
+  #routes: string[] = [];
   #fibRoutes: ('-inet' | '-inet6')[] = [];
   #settings: AnchorSettings = {
     device: 'lisp0',
@@ -127,10 +128,10 @@ export class LocalFreeBsdHost implements FreeBsdHost {
     }
   }
 
-  async openTransparent(family: 4 | 6, count: number): Promise<number[]> {
+  async openTransparent(family: 4 | 6, count: number, mptcp: boolean): Promise<number[]> {
     if (!Number.isInteger(count) || count < 1 || count > MAX_SOCKETS)
       throw new PlatformError(`${count} sockets are not handed over at once: 1 to ${MAX_SOCKETS}`, 'EINVAL');
-    return Array.from({ length: count }, () => this.openers.transparent(family));
+    return Array.from({ length: count }, () => this.openers.transparent(family, mptcp));
   }
 
   // ---------------------------------------------------------------- the LISP device
@@ -143,6 +144,7 @@ export class LocalFreeBsdHost implements FreeBsdHost {
   }
 
   async configure(name: string, settings: DeviceSettings): Promise<void> {
+    this.#routes = settings.routes;
     await this.#address(name);
     await this.#device.configure(name, settings);
     await this.#routeFib(name);
@@ -152,6 +154,7 @@ export class LocalFreeBsdHost implements FreeBsdHost {
   async destroy(name: string): Promise<void> {
     this.#deviceName = undefined;
     this.#addresses = [];
+    this.#routes = [];
     this.#fibRoutes = [];
     // Addresses and routes go with it.
     await this.#device.destroy(name);
@@ -176,7 +179,7 @@ export class LocalFreeBsdHost implements FreeBsdHost {
   async #address(device: string): Promise<void> {
     const { localPrefixes, clientPrefixes } = this.#settings;
     const wanted = [...new Set(localPrefixes.flatMap(localAddresses))];
-    for (const each of new Set(clientPrefixes.map(family)))
+    for (const each of new Set([...clientPrefixes, ...this.#routes].map(family)))
       if (!wanted.some((address) => family(address) === each)) wanted.push(UNNUMBERED[each]);
     for (const address of wanted) {
       if (this.#addresses.includes(address)) continue;
@@ -195,7 +198,8 @@ export class LocalFreeBsdHost implements FreeBsdHost {
 
   /** Sockets of ours leave by the LISP device; everybody else by the ordinary table. */
   async #routeFib(device: string): Promise<void> {
-    const wanted = [...new Set(this.#addresses.map(family))];
+    const { localPrefixes, clientPrefixes } = this.#settings;
+    const wanted = [...new Set([...localPrefixes, ...clientPrefixes].map(family))];
     if (wanted.length === 0) return;
     const fibs = Number((await this.run('/sbin/sysctl', ['-n', 'net.fibs'])).trim());
     if (fibs <= LISP_FIB) await this.run('/sbin/sysctl', [`net.fibs=${LISP_FIB + 1}`]);

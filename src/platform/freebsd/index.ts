@@ -49,7 +49,7 @@ export const localFreeBsdHost = (
       // As much room as the system gives: the default holds some 200 SYNs.
       divert: (port) => interception.openDivert(port, 1 << 20),
       device: (path) => interception.openDevice(path),
-      transparent: (family) => need(native, 'connector').openTransparent(family),
+      transparent: (family, mptcp) => need(native, 'connector').openTransparent(family, mptcp),
       flush: (pf, anchor) => interception.flushAnchor(pf, anchor),
     },
     run,

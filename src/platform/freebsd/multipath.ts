@@ -18,6 +18,7 @@ import type {
   NativeMptcpPart,
 } from '../../native/freebsd/mptcp.types.js';
 import { type SubflowRecord, SubflowTable } from '../../mptcp/subflows.js';
+import type { FlowRegistry } from './client-source.js';
 import {
   type Clock,
   type Endpoint,
@@ -85,12 +86,12 @@ export class Multipath {
     }
   }
 
-  /** A connected socket's connection; within `during`. */
-  connection(descriptor: SocketHandle, flow: Flow): MultipathConnection {
+  /** A connected socket's connection; within `during`. `registry`: it is in a client's name, and so will be its subflows. */
+  connection(descriptor: SocketHandle, flow: Flow, registry?: FlowRegistry): MultipathConnection {
     const lost = this.#lost;
     this.#onEvents();
     const state = this.parts.native.socket(descriptor);
-    const connection = new MultipathConnection(this, descriptor, flow, state);
+    const connection = new MultipathConnection(this, descriptor, flow, state, registry);
     const { token } = connection;
     if (token === undefined) return connection;
     this.#connections.set(token, connection);
@@ -158,6 +159,7 @@ export class MultipathConnection implements MptcpConnection {
     readonly socket: SocketHandle,
     readonly flow: Flow,
     state: NativeMptcpConnection | undefined,
+    private readonly registry?: FlowRegistry,
   ) {
     this.#table = new SubflowTable({ local: flow.local, remote: flow.remote }, this.#clock.now());
     if (state && state.token !== 0) this.token = state.token;
@@ -369,10 +371,12 @@ export class MultipathConnection implements MptcpConnection {
       if (!record) throw new PlatformError('adding a subflow: no number is free', 'ELIMIT');
       try {
         request.beforeSyn({ local, remote });
+        this.registry?.register({ local, remote });
         this.#numbers.set(record.id, this.multipath.control.addSubflow(token, local, remote, backup));
         return this.#subflow(record);
       } catch (error) {
         this.#table.cancel(record.id);
+        this.registry?.forget({ local, remote });
         const code = codeOf(error);
         // Taken, or the 4-tuple is still in TIME_WAIT: another port will do.
         if ((code === 'EADDRINUSE' || code === 'EADDRNOTAVAIL') && attempt < ATTEMPTS) continue;

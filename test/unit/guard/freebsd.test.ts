@@ -61,7 +61,8 @@ test('what is not a call is refused before anything is done', () => {
     },
     { call: 'add-bypass', prefix: '198.18.4.0/24 }' },
     { call: 'set-hold-time', ms: -1 },
-    { call: 'open-transparent', family: 5, count: 1 },
+    { call: 'open-transparent', family: 5, count: 1, mptcp: false },
+    { call: 'open-transparent', family: 4, count: 1 },
     { call: 'set-client-prefixes', prefixes: ['198.18.1.0/24 }'] },
   ])
     assert.throws(() => parseFreeBsdCall(wrong), { code: 'EINVAL' }, JSON.stringify(wrong));
@@ -92,7 +93,7 @@ test('the daemon steers the interfaces it has made, and no other', async () => {
     { clean: note('clean'), close: note('close') },
   );
   assert.equal(await daemon.open('divert'), 7);
-  assert.deepEqual(await daemon.openTransparent(6, 2), [60, 61]);
+  assert.deepEqual(await daemon.openTransparent(6, 2, true), [60, 61]);
   await daemon.setClientPrefixes(['198.18.1.0/24']);
   await assert.rejects(daemon.destroy('lisp0'), { code: 'EACCES' });
   assert.equal(await daemon.create('lisp0'), 'lisp0');

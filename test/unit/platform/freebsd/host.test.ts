@@ -114,10 +114,23 @@ test("connections in clients' names have the table of routes, which needs some a
     ],
   );
   assert.match(inputs.at(-1)!, /amptcp_clients/);
-  assert.deepEqual(await host.openTransparent(6, 3), [6, 6, 6]);
-  await assert.rejects(host.openTransparent(4, 65), { code: 'EINVAL' });
+  assert.deepEqual(await host.openTransparent(6, 3, false), [6, 6, 6]);
+  await assert.rejects(host.openTransparent(4, 65, false), { code: 'EINVAL' });
   await host.setClientPrefixes([]);
   assert.doesNotMatch(inputs.at(-1)!, /amptcp_clients/);
+});
+
+test('a router of others has an address on the LISP device for its routes, and no sockets', async () => {
+  const { host, calls } = world();
+  await host.create('lisp0');
+  calls.length = 0;
+  await host.configure('lisp0', { mtu: 1444, routes: ['192.0.2.0/28'], previous: [] });
+  assert.deepEqual(calls, [
+    'ifconfig lisp0 inet 192.0.0.8/32 alias',
+    'ifconfig lisp0 mtu 1444 up',
+    'route -q -n add -inet -net 192.0.2.0/28 -interface lisp0',
+    'pfctl -q -a amptcp -f -',
+  ]);
 });
 
 test('a wide prefix gives as many addresses as are worth having', () => {

@@ -686,7 +686,7 @@ call_connector(struct text *out, const char *what)
 		return (-length);
 	}
 	if (strcmp(what, "openTransparent") == 0) {
-		length = am_connect_socket(number(0) == 6 ? AF_INET6 : AF_INET);
+		length = am_connect_socket(number(0) == 6 ? AF_INET6 : AF_INET, number(1) != 0);
 		if (length < 0)
 			return (-length);
 		put(out, "%d", length);
