@@ -5,7 +5,9 @@
  * sends back what it gets) and the daemon, whose kernel is the guest's. Reads commands on standard input, one a line, and answers
  * each with one line.
  *
- *   start | stop         the daemon
+ *   start [client]       the daemon; in its own name or in its clients'
+ *   stop
+ *   peers                addresses the server was connected from since it was last asked
  *   counters             of the daemon
  *   connections          the daemon's, with subflows and their octets
  *   paths                of the daemon's data plane
@@ -38,7 +40,13 @@ export interface ChainSite {
 const site = JSON.parse(process.argv[2] ?? '') as ChainSite;
 const PORT = 5001;
 
-const CONFIG = `roles = ["access"]
+/** Whom servers see. */
+const SOURCES: Record<string, string> = {
+  nat: 'nat = ["192.0.2.8/30"]',
+  client: 'source = "client"\n\n[[lisp.database]]\neid = "198.18.1.0/24"',
+};
+
+const CONFIG = (source: string): string => `roles = ["access"]
 state_dir = ${JSON.stringify(join(site.directory, 'state'))}
 
 [api]
@@ -78,11 +86,14 @@ rlocs = [{ address = "203.0.121.1", priority = 1, weight = 1 }, { address = "203
 interfaces = ["epair0b"]
 ports = ["5001-5099"]
 include = ["198.18.0.0/16"]
-nat = ["192.0.2.8/30"]
+${SOURCES[source]}
 
 [mptcp]
 connect_timeout_ms = 10000
 `;
+
+/** EIDs of the access side: the gateway's own, its clients'. */
+const ACCESS = ['192.0.2.8/30', '198.18.1.0/24'];
 
 /** Mappings are static in this scenario: nobody is asked, and nobody asks. */
 const noControl: ControlTransport = {
@@ -113,26 +124,28 @@ await linux.plane.start(
     iid: 0,
     localRlocs: ['203.0.121.1', '203.0.122.1'],
     localEids: ['198.18.2.0/24', '198.18.4.0/24', '198.18.5.0/24'],
-    routes: ['192.0.2.8/30'],
+    routes: ACCESS,
     mtu: 1444,
     sourceCheck: true,
     glean: true,
   },
   () => undefined,
 );
-linux.plane.setMapping({
-  iid: 0,
-  eid: '192.0.2.8/30',
-  locators: ['203.0.111.1', '203.0.112.1'].map((rloc) => ({
-    rloc,
-    priority: 1,
-    weight: 50,
-    reachable: true,
-  })),
-  action: 'no-action',
-  ttlSeconds: Infinity,
-  source: 'static',
-});
+for (const eid of ACCESS)
+  linux.plane.setMapping({
+    iid: 0,
+    eid,
+    locators: ['203.0.111.1', '203.0.112.1'].map((rloc) => ({
+      rloc,
+      priority: 1,
+      weight: 50,
+      reachable: true,
+    })),
+    action: 'no-action',
+    ttlSeconds: Infinity,
+    source: 'static',
+  });
+const peers = new Set<string>();
 for (const [address, mptcp] of [
   ['198.18.2.10', true],
   ['198.18.4.10', true],
@@ -140,6 +153,7 @@ for (const [address, mptcp] of [
 ] as const) {
   const descriptor = nativePart('descriptors').openListener(address, PORT, mptcp, 128);
   createServer({ allowHalfOpen: true }, (socket) => {
+    peers.add(socket.remoteAddress ?? '');
     socket.on('error', () => socket.destroy());
     socket.pipe(socket);
   }).listen({ fd: descriptor });
@@ -150,10 +164,10 @@ for (const [address, mptcp] of [
 let link: AgentLink | undefined;
 let daemon: Daemon | undefined;
 
-const commands: Record<string, () => Promise<string> | string> = {
-  async start() {
+const commands: Record<string, (words: string[]) => Promise<string> | string> = {
+  async start([source = 'nat']) {
     const file = join(site.directory, 'amptcpd.toml');
-    writeFileSync(file, CONFIG);
+    writeFileSync(file, CONFIG(source));
     const { config } = loadConfig(file);
     link = await AgentLink.open('127.0.0.1', site.port);
     const { native, run } = remoteNative(link);
@@ -184,6 +198,11 @@ const commands: Record<string, () => Promise<string> | string> = {
         .map(({ local, remote, bytesSent, bytesReceived }) => [local, remote, bytesSent, bytesReceived]),
     ),
   linux: () => mptcpCounters() || 'none',
+  peers() {
+    const seen = [...peers].join(' ');
+    peers.clear();
+    return seen || 'none';
+  },
   drops: () => JSON.stringify(linux.plane.stats().drops),
   async stop() {
     await daemon?.stop();
@@ -196,9 +215,10 @@ const commands: Record<string, () => Promise<string> | string> = {
 process.stdout.write('ready\n');
 createInterface({ input: process.stdin })
   .on('line', (line) => {
-    const command = commands[line.trim()];
+    const [verb = '', ...words] = line.trim().split(' ');
+    const command = commands[verb];
     void Promise.resolve()
-      .then(() => command?.() ?? `failed unknown command ${line}`)
+      .then(() => command?.(words) ?? `failed unknown command ${line}`)
       .catch((error: unknown) => {
         for (const call of link?.trace.slice(-8) ?? []) warn(`call ${call}`);
         return `failed ${(error as Error).message.replaceAll('\n', ' ')}`;

@@ -160,6 +160,13 @@ export const scenarios: Scenario[] = [
     ...COUNTED,
   },
   {
+    name: 'client-mptcp',
+    title: "source = 'client' with mptcp(4) and a Linux server: subflows from the client's own address",
+    debug: true,
+    timeoutMs: 900_000,
+    host: chainHost,
+  },
+  {
     name: 'site',
     title:
       'amptcpd as xTR of a data centre, registered with a map-server, and a Linux gateway: MPTCP both ways, each subflow by its path; a provider lost, a daemon killed',

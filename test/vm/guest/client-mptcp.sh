@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# MPTCP in the client's name: each subflow is bound to an address that is not the gateway's, and its answers come back to it.
+#
+#	ha -------- xa ====== 203.0.111.0/24 ====== the providers' ====== Linux: RLOCs 203.0.121.1, 203.0.122.1
+#	            xa ====== 203.0.112.0/24 ====== router              EIDs 198.18.2.10 (two RLOCs), .5.10 (no MPTCP)
+#
+#	ha	client; its address is an EID behind xa
+#	xa	the gateway: pf under 'block all', tproxy(4), mptcp(4), lisp(4); an agent does what the daemon, on the host, calls
+#	router	the guest itself, no jail
+. /amptcp/library.sh
+tproxy=/amptcp/tproxy
+
+# ask WORDS...: to the host; its answer is the next line on the console.
+ask() {
+	echo "HOST $*"
+	read -r answer
+	case $answer in failed*) return 1 ;; esac
+}
+for module in pf ipdivert; do kldload /boot/kernel/$module.ko; done
+for module in tproxy lisp mptcp; do kldload /amptcp/$module.ko; done
+sysctl net.inet.tcp.msl=1000 net.inet.ip.forwarding=1 >/dev/null
+for n in 0 1 2; do ifconfig epair$n create >/dev/null; done
+make_jail ha epair0a
+make_jail xa epair0b epair1a epair2a
+jexec xa sysctl net.inet.tproxy.linger=1 >/dev/null
+jexec ha ifconfig epair0a inet 198.18.1.10/24 up
+jexec xa ifconfig epair0b inet 198.18.1.1/24 up
+jexec xa ifconfig epair1a inet 203.0.111.1/24 up
+jexec xa ifconfig epair2a inet 203.0.112.1/24 up
+ifconfig epair1b inet 203.0.111.254/24 up
+ifconfig epair2b inet 203.0.112.254/24 up
+ifconfig vtnet0 inet 203.0.113.1/24 up
+jexec ha route -q add default 198.18.1.1
+route -q add -host 203.0.121.1 203.0.113.2
+route -q add -host 203.0.122.1 203.0.113.2
+jexec xa route -q add -net 203.0.121.0/24 203.0.111.254
+jexec xa route -q add -net 203.0.122.0/24 203.0.112.254
+ifconfig vtnet1 vnet xa
+jexec xa ifconfig vtnet1 inet 10.0.2.15/24 up
+wait_for 10 jexec xa ping -c 1 -t 1 203.0.121.1
+wait_for 10 jexec xa ping -c 1 -t 1 203.0.122.1
+cat >/tmp/pf.conf <<'RULES'
+set skip on { lo0, vtnet1 }
+block all
+anchor "amptcp"
+RULES
+jexec xa pfctl -q -f /tmp/pf.conf 2>/dev/null
+jexec xa pfctl -q -e 2>/dev/null
+jexec ha tcpdump -n -l -i epair0a --immediate-mode 'tcp[tcpflags] & tcp-rst != 0' >/tmp/resets 2>/tmp/resets.err &
+wait_for 10 grep -q listening /tmp/resets.err
+
+jexec xa /amptcp/agent 10.0.2.15 4343 &
+agent=$!
+wait_for 10 listening xa 4343
+ask start client
+started=$?
+result $started "the daemon starts: $answer"
+[ $started -eq 0 ] || exit 0
+case $answer in "multipath true"*) ok "... with mptcp(4)" ;; *) not_ok "with mptcp(4): $answer" ;; esac
+
+expect "a server with two RLOCs: hashes equal" jexec ha $flow echo -n 3000000 -t 120 198.18.2.10 5001
+note "$_output"
+ask peers
+case $answer in *198.18.1.10) ok "... which saw the client's address: $answer" ;; *) not_ok "the client's address: $answer" ;; esac
+ask linux
+note "Linux: $answer"
+case $answer in *MPJoinAckRx=*) ok "... on more than one subflow" ;; *) not_ok "more than one subflow: $answer" ;; esac
+ask paths
+note "paths: $answer"
+expect "a server without MPTCP: hashes equal" jexec ha $flow echo -n 300000 -t 60 198.18.5.10 5001
+ask peers
+case $answer in *198.18.1.10) ok "... which saw the client's address: $answer" ;; *) not_ok "the client's address: $answer" ;; esac
+[ ! -s /tmp/resets ]
+result $? "the client never answered what was not for it: no RST"
+told=$(jexec ha $tproxy connect 198.18.2.10 5002)
+[ "${told%% *}" = refused ]
+result $? "a port that refuses, refuses the client ($told)"
+no_flows() { [ "$(jexec xa sysctl -n net.inet.tproxy.flows)" -eq 0 ]; }
+expect "tproxy(4) forgets the flows" wait_for 60 no_flows
+ask counters
+note "daemon: $answer"
+ask stop
+result $? "the daemon stops"
+wait $agent
+for jail in ha xa; do jail -r $jail; done
+quiet() { [ "$(vmstat -m | awk '$1 == "mptcp" { print $2 }')" = 0 ]; }
+expect "every connection's memory is given back" wait_for 60 quiet
+expect "the module unloads" kldunload mptcp
