@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import type {
   NativeConnector,
   NativeInterception,
+  NativeTproxy,
   TcpPreparation,
 } from '../../../../src/native/freebsd/interception.types.js';
 import type {
@@ -123,8 +124,26 @@ class Kernel {
         close: () => undefined,
         reset: (descriptor: number) => this.calls.push(`reset ${descriptor}`),
       } as Partial<NativeDescriptors> as NativeDescriptors,
-      interception: {} as NativeInterception,
-      host: {} as FreeBsdHost,
+      interception: {
+        Tproxy: class {
+          register(...[, { address, port }]: Parameters<NativeTproxy['register']>): void {
+            kernel.calls.push(`register ${address} ${port}`);
+          }
+          unregister(...[, { address, port }]: Parameters<NativeTproxy['unregister']>): boolean {
+            return kernel.calls.push(`forget ${address} ${port}`) > 0;
+          }
+          close(): void {
+            kernel.calls.push('tproxy closed');
+          }
+        },
+      } as unknown as NativeInterception,
+      host: {
+        open: async () => 9,
+        openTransparent: async (family: number, _count: number, mptcp: boolean) => {
+          kernel.calls.push(`sockets ${family} ${mptcp}`);
+          return [500];
+        },
+      } as Partial<FreeBsdHost> as FreeBsdHost,
       mptcp: {
         native: {
           Control,
@@ -209,6 +228,35 @@ test('a port that is taken: another one, pinned as well', async () => {
     { code: 'ELIMIT' },
   );
   assert.equal(connection.subflows().length, 2, 'the one that could not be made is not there');
+});
+
+test("in a client's name: a socket of MPTCP's handed over, each subflow's answers registered", async () => {
+  const kernel = new Kernel();
+  await kernel.connector.start();
+  kernel.during = [{ type: 'established' }];
+  const source = { address: '198.18.1.10', port: 40_000 };
+  const connection = await kernel.connector.connect({ ...OPTIONS, source });
+  const [prepared] = kernel.prepared;
+  assert.deepEqual([prepared?.mptcp, prepared?.transparent, prepared?.descriptor], [true, true, 500]);
+  assert.deepEqual(kernel.calls.slice(-2), ['sockets 4 true', 'register 198.18.1.10 40000']);
+  kernel.refusals = ['EADDRINUSE'];
+  const subflow = await connection.addSubflow({
+    localAddress: '198.18.1.10',
+    remote: REMOTE,
+    beforeSyn: () => kernel.calls.push('pin'),
+  });
+  const { port } = subflow.flow.local;
+  assert.deepEqual(kernel.calls.slice(-7), [
+    'pin',
+    `register 198.18.1.10 ${port - 1}`,
+    `add ${TOKEN} 198.18.1.10 ${port - 1}`,
+    `forget 198.18.1.10 ${port - 1}`,
+    'pin',
+    `register 198.18.1.10 ${port}`,
+    `add ${TOKEN} 198.18.1.10 ${port}`,
+  ]);
+  await kernel.connector.stop();
+  assert.equal(kernel.calls.at(-1), 'tproxy closed');
 });
 
 test('no subflow before the peer has shown that it speaks MPTCP, and none after a fall-back', async () => {
