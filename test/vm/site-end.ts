@@ -9,7 +9,7 @@
  *   registrations                    what the map-server knows: EID=RLOC,RLOC ...
  *   mappings                         of the xTR: EID=RLOC,RLOC ...
  *   subflows                         of the gateway's connections: source port local RLOC>remote RLOC ...
- *   paths                            of the xTR: local>remote state sent received, ...
+ *   paths xtr|gateway                local>remote state sent received, ...
  *   warnings                         of the xTR's log
  *   echo ADDRESS PORT OCTETS         the client's transfer
  *   begin ADDRESS PORT OCTETS | finish     the same, something else in between
@@ -233,8 +233,8 @@ const commands: Record<string, (words: string[]) => Promise<string> | string> = 
       .map(({ local, path }) => `${local.address} ${local.port} ${path!.local} ${path!.remote}`)
       .join(', ');
   },
-  async paths() {
-    const { paths } = await api<PathList>('xtr', '/v1/paths');
+  async paths([name = '']) {
+    const { paths } = await api<PathList>(name, '/v1/paths');
     return paths
       .map((path) => `${path.local}>${path.remote} ${path.state} ${path.packetsSent} ${path.packetsReceived}`)
       .join(', ');
