@@ -118,8 +118,10 @@ place_first(struct mptcp_acceptor *a, struct socket *so, struct mptcp_subflow *s
 	}
 	MC_XLOCK(mc);
 	mptcp_meta_adopt(meta, mc);
-	(void)solisten_enqueue(meta, SS_ISCONNECTED);
 	mptcp_conn_add_subflow(mc, sf, so);
+	/* accept(2) takes it as soon as it is in the queue, and then it has to be connected, with addresses. */
+	mptcp_conn_run(mc);
+	(void)solisten_enqueue(meta, SS_ISCONNECTED);
 	MC_XUNLOCK(mc);
 	MC_XUNLOCK(a->a_mc);
 	return (PLACED);
