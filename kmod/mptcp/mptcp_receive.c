@@ -425,7 +425,8 @@ mptcp_receive_window(struct mptcp_conn *mc)
 			mc->mc_rcv_edge = edge;
 		/* The peer learns it by the way unless that would be late: less than a quarter of the buffer was offered. */
 		if (mc->mc_rcv_edge - mc->mc_told_edge >= so->so_rcv.sb_hiwat / 4 ||
-		    (mc->mc_rcv_edge != mc->mc_told_edge && mc->mc_told_edge - mc->mc_rcv_next < so->so_rcv.sb_hiwat / 8))
+		    (mc->mc_rcv_edge != mc->mc_told_edge &&
+		    (int64_t)(mc->mc_told_edge - mc->mc_rcv_next) < so->so_rcv.sb_hiwat / 8))
 			all = true;
 		if (all)
 			mc->mc_told_edge = mc->mc_rcv_edge;
@@ -433,7 +434,7 @@ mptcp_receive_window(struct mptcp_conn *mc)
 	}
 	all |= mc->mc_ack_due;
 	mc->mc_ack_due = false;
-	window = (uint32_t)(mc->mc_rcv_edge - mc->mc_rcv_next);
+	window = mptcp_dsn_after(mc->mc_rcv_edge, mc->mc_rcv_next) ? (uint32_t)(mc->mc_rcv_edge - mc->mc_rcv_next) : 0;
 	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link) {
 		/* A smaller window with nothing new to acknowledge would not be believed, so it is not told. */
 		if (sf->sf_ack_due || (all && sf->sf_state == MPTCP_SF_UP &&

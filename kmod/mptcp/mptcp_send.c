@@ -287,15 +287,17 @@ give(struct mptcp_conn *mc, struct mptcp_subflow *sf, uint64_t dsn, struct mbuf 
 	if (verdict == MPTCP_MAP_FULL && mptcp_map_grow(&sf->sf_sent, sf->sf_sent_slots))
 		verdict = mptcp_map_add(&sf->sf_sent, &mapping, mapping.ssn + length);
 	/* Where the segment's octets may be asked for, this must be known: see mptcp_do_segment(). */
-	if ((verdict == MPTCP_MAP_ADDED || verdict == MPTCP_MAP_DUPLICATE) && mptcp_dsn_after(dsn + length, mc->mc_snd_max))
-		mc->mc_snd_max = dsn + length;
+	if (verdict == MPTCP_MAP_ADDED || verdict == MPTCP_MAP_DUPLICATE) {
+		if (mptcp_dsn_after(dsn + length, mc->mc_snd_max))
+			mc->mc_snd_max = dsn + length;
+		sf->sf_sent_end += length;
+	}
 	MC_UNLOCK(mc);
 	if (verdict != MPTCP_MAP_ADDED && verdict != MPTCP_MAP_DUPLICATE) {
 		mptcp_count(MPTCP_CNT_mapping_shortage);
 		m_freem(m);
 		return (ENOBUFS);
 	}
-	sf->sf_sent_end += length;
 	sf->sf_octets_sent += length;
 	error = sf->sf_so->so_proto->pr_send(sf->sf_so, more ? PRUS_MORETOCOME : 0, m, NULL, NULL, curthread);
 	if (error != 0 && (sotoinpcb(sf->sf_so)->inp_flags & INP_DROPPED) == 0)

@@ -303,11 +303,12 @@ static int
 mptcp_rcvd(struct socket *so, int flags __unused)
 {
 	struct mptcp_conn *mc = mptcp_conn_of(so);
-	uint32_t space = (uint32_t)lmax(sbspace(&so->so_rcv), 0), size = so->so_rcv.sb_hiwat, offered, told;
+	int64_t space = lmax(sbspace(&so->so_rcv), 0), size = so->so_rcv.sb_hiwat, offered, told;
 
 	MC_LOCK(mc);
-	offered = (uint32_t)(mc->mc_rcv_edge - mc->mc_rcv_next);
-	told = (uint32_t)(mc->mc_told_edge - mc->mc_rcv_next);
+	/* Negative after more has come than was offered. */
+	offered = (int64_t)(mc->mc_rcv_edge - mc->mc_rcv_next);
+	told = (int64_t)(mc->mc_told_edge - mc->mc_rcv_next);
 	MC_UNLOCK(mc);
 	/* Only when the window's edge has moved so far that the worker will tell. */
 	if (space > offered && (space - offered >= size / 4 || told < size / 8))

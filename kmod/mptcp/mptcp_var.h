@@ -122,7 +122,7 @@ struct mptcp_subflow {
 	bool			sf_taken_back;	/* its data was given to others for good */
 	sbintime_t		sf_srtt;
 	bool			sf_stale;	/* its retransmission timer fired: takes no data, what it had goes elsewhere */
-	uint32_t		sf_sent_end;	/* subflow sequence number behind all that was given to it */
+	uint32_t		sf_sent_end;	/* subflow sequence number behind all that was given to it; changes with (l), too */
 	struct mbuf		*sf_in, *sf_in_tail;	/* taken from its socket, not placed yet */
 	uint32_t		sf_in_length;
 	uint32_t		sf_in_ssn;	/* of the first octet of it */

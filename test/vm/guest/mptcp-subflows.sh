@@ -143,4 +143,31 @@ sed 's/^/# /' /tmp/cut
 ipfw -q flush
 ipfw -q add 65000 allow ip from any to any
 
+# ---- addresses the peer announces, and takes back
+# The Linux end tells its second address in the first answer; the connection lasts long enough to take it back.
+ask announce 7 198.51.100.2
+$flow echo -m -n 3000000 -r 600000 -j $second4 $first 5009 >/tmp/announced 2>&1 &
+transfer=$!
+announced() { [ "$(ours add_addr_received)" -gt 0 ]; }
+wait_for 10 announced
+result $? "Linux announces an address"
+echoed() { linux EchoAdd; [ "$value" -gt 0 ]; }
+wait_for 10 echoed
+result $? "... and has our echo: $value"
+ask withdraw 7
+withdrawn() { [ "$(ours remove_addr_received)" -gt 0 ]; }
+wait_for 10 withdrawn
+result $? "... and takes it back"
+wait $transfer
+result $? "the transfer goes on over what is left"
+sed 's/^/# /' /tmp/announced
+[ "$(ours add_addr_bad_hmac)" -eq 0 ]
+result $? "no ADD_ADDR had a wrong HMAC"
+
+# ---- a lot
+if [ "$(kenv -q amptcp.short)" != 1 ]; then
+	expect "100 MB each way over two subflows" $flow echo -m -n 100000000 -t 60 -j $second4 $first 5009
+	echo "$_output" | sed 's/^/# /'
+fi
+
 finish_mptcp

@@ -4,24 +4,7 @@
 #
 #	guest vtnet0 (203.0.113.1, 2001:db8:f::1) ==== tap (.2, ::2) Linux: port 5009 MPTCP, 5010 TCP, both send back what they get
 . /amptcp/library.sh
-mptcp=/amptcp/mptcp
-
-# ask WORDS...: a command to the Linux end; its answer is the next line on the console.
-ask() {
-	echo "HOST $*"
-	read -r answer
-	case $answer in failed*) return 1 ;; esac
-}
-
-# linux NAME: a counter of the Linux kernel's, in $value.
-linux() {
-	ask counters
-	value=0
-	for pair in $answer; do
-		case $pair in "$1"=*) value=${pair#*=} ;; esac
-	done
-}
-ours() { sysctl -n "net.inet.mptcp.stats.$1"; }
+. /amptcp/mptcp-library.sh
 says() { $mptcp info "$2" "$3" | grep -q "^$1"; }
 
 kldload /amptcp/mptcp.ko
