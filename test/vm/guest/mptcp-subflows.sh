@@ -164,6 +164,21 @@ sed 's/^/# /' /tmp/announced
 [ "$(ours add_addr_bad_hmac)" -eq 0 ]
 result $? "no ADD_ADDR had a wrong HMAC"
 
+# ---- ended in mid-transfer
+killed=0
+while [ $killed -lt 20 ]; do
+	$flow echo -m -n 50000000 -j $second4 -j $first6 $first 5009 >/dev/null 2>&1 &
+	transfer=$!
+	# At all stages, the joins' handshakes among them.
+	sleep 0.$((killed % 5))
+	kill -9 $transfer
+	wait $transfer 2>/dev/null
+	killed=$((killed + 1))
+done
+gone() { ask sockets; [ "$answer" -eq 0 ]; }
+wait_for 60 gone
+result $? "$killed programs with three subflows killed in mid-transfer: Linux has no connection left"
+
 # ---- a lot
 if [ "$(kenv -q amptcp.short)" != 1 ]; then
 	expect "100 MB each way over two subflows" $flow echo -m -n 100000000 -t 60 -j $second4 $first 5009
