@@ -94,6 +94,13 @@ fill_gaps(struct mptcp_map *map, const struct mptcp_mapping *mapping, bool dry)
 	return (pieces);
 }
 
+/* Whether both say the same of every octet. Subflow sequence numbers wrap, so their difference is what counts. */
+static bool
+agree(uint64_t dsn, uint32_t ssn, uint64_t other_dsn, uint32_t other_ssn)
+{
+	return (dsn - other_dsn == (uint64_t)(int64_t)(int32_t)(ssn - other_ssn));
+}
+
 enum mptcp_map_verdict
 mptcp_map_add(struct mptcp_map *map, const struct mptcp_mapping *mapping, uint32_t edge)
 {
@@ -107,11 +114,11 @@ mptcp_map_add(struct mptcp_map *map, const struct mptcp_mapping *mapping, uint32
 	if (mptcp_ssn_before(edge, end))
 		return (MPTCP_MAP_OUTSIDE);
 	if (map->infinite && mptcp_ssn_before(map->infinite_ssn, end))
-		return (mapping->dsn - mapping->ssn == map->infinite_dsn - map->infinite_ssn ? MPTCP_MAP_DUPLICATE : MPTCP_MAP_CONFLICT);
+		return (agree(mapping->dsn, mapping->ssn, map->infinite_dsn, map->infinite_ssn) ? MPTCP_MAP_DUPLICATE : MPTCP_MAP_CONFLICT);
 	/* First whether anything contradicts it, then the change: nothing is added by halves. */
 	for (at = search(map, mapping->ssn); at < map->count && mptcp_ssn_before(slot(map, at)->ssn, end); at++) {
 		have = slot(map, at);
-		if (have->dsn - have->ssn != mapping->dsn - mapping->ssn)
+		if (!agree(have->dsn, have->ssn, mapping->dsn, mapping->ssn))
 			return (MPTCP_MAP_CONFLICT);
 		if (!have->has_checksum && !mapping->has_checksum)
 			continue;
@@ -185,6 +192,11 @@ mptcp_map_advance(struct mptcp_map *map, uint32_t ssn)
 	if (!mptcp_ssn_before(map->base, ssn))
 		return;
 	map->base = ssn;
+	/* What is compared with it must stay within 2 GiB. */
+	if (map->infinite && mptcp_ssn_before(map->infinite_ssn, ssn)) {
+		map->infinite_dsn += ssn - map->infinite_ssn;
+		map->infinite_ssn = ssn;
+	}
 	while (map->count > 0 && !mptcp_ssn_before(ssn, end_of(slot(map, 0)))) {
 		map->first = (map->first + 1) & (map->capacity - 1);
 		map->count--;

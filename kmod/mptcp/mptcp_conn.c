@@ -426,13 +426,15 @@ bury_subflows(struct mptcp_conn *mc)
 static bool
 settle(struct mptcp_conn *mc, sbintime_t now)
 {
-	bool eof, fin_acked, fallback;
+	struct mptcp_subflow *sf;
+	bool eof, fin_acked, fallback, window;
 	int error;
 
 	MC_LOCK(mc);
 	error = mc->mc_error;
 	eof = mc->mc_eof;
 	fallback = mc->mc_state == MPTCP_FALLBACK;
+	window = mptcp_dsn_after(mc->mc_snd_edge, mc->mc_peer_ack);
 	fin_acked = mc->mc_fin && !fallback && mc->mc_peer_ack == mc->mc_fin_dsn + 1;
 	MC_UNLOCK(mc);
 	if (error != 0) {
@@ -446,8 +448,27 @@ settle(struct mptcp_conn *mc, sbintime_t now)
 		return (true);
 	}
 	/* No subflow is left, or nobody waits for what the peer may still say. */
-	if (!mc->mc_told_connected)
+	if (!mc->mc_told_connected) {
+		/* Its only TCP connection came to an end before the program could know of it, or was taken away. */
+		if (TAILQ_EMPTY(&mc->mc_subflows)) {
+			mptcp_conn_end(mc, ECONNABORTED, true);
+			return (true);
+		}
 		return (false);
+	}
+	/* Plain TCP does the rest by itself, with its own timers, once nobody waits for what the peer may say. */
+	sf = TAILQ_FIRST(&mc->mc_subflows);
+	if (fallback && mc->mc_closed && sf != NULL && sf->sf_shut) {
+		mptcp_conn_end(mc, 0, false);
+		return (true);
+	}
+	/* A closed connection does not wait for ever for a DATA_ACK; while the peer's window is closed, its probes are answered. */
+	if (mc->mc_closed && !fallback && !fin_acked && window && mc->mc_progress_at != 0) {
+		if (now >= mc->mc_progress_at + V_mptcp_fin_seconds * SBT_1S) {
+			mptcp_conn_abort(mc, ETIMEDOUT);
+			return (true);
+		}
+	}
 	if (TAILQ_EMPTY(&mc->mc_subflows) || (mc->mc_closed && fin_acked)) {
 		if (mc->mc_orphan_at == 0)
 			mc->mc_orphan_at = now + (TAILQ_EMPTY(&mc->mc_subflows) ? V_mptcp_orphan_seconds : V_mptcp_fin_seconds) * SBT_1S;
@@ -467,6 +488,11 @@ arm(struct mptcp_conn *mc, sbintime_t now, sbintime_t at)
 		at = mc->mc_rto_at;
 	if (mc->mc_orphan_at != 0 && (at == 0 || mc->mc_orphan_at < at))
 		at = mc->mc_orphan_at;
+	if (mc->mc_shortage && (at == 0 || now + 10 * SBT_1MS < at))
+		at = now + 10 * SBT_1MS;
+	mc->mc_shortage = false;
+	if (mc->mc_closed && (at == 0 || mc->mc_progress_at + V_mptcp_fin_seconds * SBT_1S < at))
+		at = MAX(mc->mc_progress_at + V_mptcp_fin_seconds * SBT_1S, now + SBT_1S);
 	if (at != 0)
 		callout_reset_sbt(&mc->mc_callout, at > now ? at - now : 0, SBT_1MS, mptcp_expire, mc, 0);
 }

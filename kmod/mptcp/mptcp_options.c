@@ -178,20 +178,33 @@ segment_option(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf
 	bool infinite;
 
 	if (mc->mc_state < MPTCP_KEYED || mc->mc_state == MPTCP_FALLBACK || (mc->mc_state == MPTCP_OVER && mc->mc_was_fallback)) {
-		if (mc->mc_state != MPTCP_FALLBACK || !mc->mc_infinite || *len == 0)
+		if (mc->mc_state != MPTCP_FALLBACK || !mc->mc_infinite)
 			return (false);
+		if (*len == 0) {
+			if ((sf->sf_pending & MPTCP_OPT_FAIL) == 0)
+				return (false);
+			sf->sf_pending = 0;
+			option->subtype = MPTCP_MP_FAIL;
+			option->fail.dsn = sf->sf_fail_dsn;
+			return (true);
+		}
 		/* The infinite mapping is told with the first octet under it, as often as that is sent. */
 		ssn = tp->snd_una + off - tp->iss;
+		if (mptcp_ssn_before(ssn, sf->sf_infinite_ssn) && (uint32_t)*len > sf->sf_infinite_ssn - ssn) {
+			*len = (int32_t)(sf->sf_infinite_ssn - ssn);
+			*flags &= ~TH_FIN;
+			*sendalot = 1;
+		}
+		if (ssn != sf->sf_infinite_ssn)
+			return (false);
 		(void)mptcp_map_find(&sf->sf_sent, ssn, &dsn, &left, &infinite);
-		if (!infinite || ssn != sf->sf_sent.infinite_ssn)
+		if (!infinite)
 			return (false);
 		option->subtype = MPTCP_DSS;
 		option->dss.has_map = option->dss.dsn_64 = true;
 		option->dss.dsn = dsn;
 		option->dss.ssn = ssn;
-		option->dss.has_checksum = mc->mc_checksum;
-		if (mc->mc_checksum)
-			option->dss.checksum = mptcp_checksum_finish(0, dsn, ssn, 0);
+		option->dss.has_checksum = mc->mc_checksum;	/* of nothing: 0 */
 		return (true);
 	}
 	if (*flags & TH_RST)

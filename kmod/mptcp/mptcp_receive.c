@@ -19,6 +19,7 @@
 struct piece {
 	struct mptcp_chunk	chunk;
 	struct mbuf		*tail;
+	uint32_t		storage;
 };
 
 /* In order, to be appended to the meta socket at once. */
@@ -37,6 +38,7 @@ mptcp_receive_start(struct mptcp_conn *mc)
 	mptcp_reassembly_init(&mc->mc_reassembly, mc->mc_rcv_next, mc->mc_rcv_edge, MPTCP_CHUNKS_MAX, seed);
 	mc->mc_told_edge = mc->mc_rcv_edge;
 	MC_UNLOCK(mc);
+	mc->mc_storage_max = (uint64_t)V_tcp_recvspace * 8;
 	mc->mc_tuned_at = sbinuptime();
 	mc->mc_tuned_at_dsn = mc->mc_rcv_next;
 }
@@ -46,20 +48,40 @@ mptcp_receive_free(struct mptcp_conn *mc)
 {
 	struct mptcp_chunk *chunk;
 
+	mc->mc_storage = 0;
 	while ((chunk = mptcp_reassembly_take_any(&mc->mc_reassembly)) != NULL) {
 		m_freem(chunk->data);
 		free(__containerof(chunk, struct piece, chunk), M_MPTCP);
 	}
 }
 
-static void
+/* Memory a chain takes, which a peer that sends single octets makes much larger than what is in it. */
+static uint32_t
+storage_of(const struct mbuf *m)
+{
+	uint32_t n = 0;
+
+	for (; m != NULL; m = m->m_next)
+		n += MSIZE + ((m->m_flags & M_EXT) != 0 ? m->m_ext.ext_size : 0);
+	return (n);
+}
+
+/* Hangs a chain behind another; what is small moves into the room there. Returns the memory this adds to the chain. */
+static uint32_t
 append(struct mbuf **head, struct mbuf **tail, struct mbuf *m)
 {
 	if (*head == NULL)
 		*head = m;
-	else
+	else if (m->m_next == NULL && m->m_len <= MCLBYTES / 4 && (m->m_flags & M_EXTPG) == 0 && M_WRITABLE(*tail) &&
+	    m->m_len <= M_TRAILINGSPACE(*tail)) {
+		memcpy(mtod(*tail, char *) + (*tail)->m_len, mtod(m, char *), (size_t)m->m_len);
+		(*tail)->m_len += m->m_len;
+		m_free(m);
+		return (0);
+	} else
 		(*tail)->m_next = m;
 	*tail = m_last(m);
+	return (storage_of(m));
 }
 
 /* Everything in the subflow's buffer. True if there was something, or the end. */
@@ -83,7 +105,7 @@ drain(struct mptcp_subflow *sf)
 	end = (sb->sb_state & SBS_CANTRCVMORE) != 0;
 	SOCKBUF_UNLOCK(sb);
 	if (head != NULL) {
-		append(&sf->sf_in, &sf->sf_in_tail, head);
+		(void)append(&sf->sf_in, &sf->sf_in_tail, head);
 		sf->sf_in_length += length;
 		sf->sf_octets_received += length;
 		sf->sf_ack_due = true;
@@ -141,7 +163,7 @@ take_front(struct mbuf **chain, uint32_t length, uint32_t all)
 static void
 deliver(struct mptcp_conn *mc, struct delivery *out, struct mbuf *m, uint32_t length)
 {
-	append(&out->head, &out->tail, m);
+	(void)append(&out->head, &out->tail, m);
 	out->length += length;
 	mc->mc_octets_received += length;
 }
@@ -154,8 +176,8 @@ place(struct mptcp_conn *mc, struct delivery *out, struct mbuf *chain, uint64_t 
 	struct mptcp_piece next;
 	struct mptcp_chunk *before;
 	struct piece *piece;
-	struct mbuf *m, *skipped;
-	uint32_t at = 0;
+	struct mbuf *head, *m, *skipped;
+	uint32_t added, at = 0;
 
 	while (mptcp_reassembly_next_piece(&mc->mc_reassembly, &arrival, &next)) {
 		if (next.offset > at) {
@@ -173,16 +195,25 @@ place(struct mptcp_conn *mc, struct delivery *out, struct mbuf *chain, uint64_t 
 			mptcp_reassembly_delivered(&mc->mc_reassembly, next.length);
 			deliver(mc, out, m, next.length);
 			while ((before = mptcp_reassembly_pull(&mc->mc_reassembly)) != NULL) {
+				piece = __containerof(before, struct piece, chunk);
+				mc->mc_storage -= piece->storage;
 				deliver(mc, out, before->data, before->length);
-				free(__containerof(before, struct piece, chunk), M_MPTCP);
+				free(piece, M_MPTCP);
 			}
+			continue;
+		}
+		if (mc->mc_storage > mc->mc_storage_max) {
+			m_freem(m);
+			mptcp_count(MPTCP_CNT_reassembly_full);
 			continue;
 		}
 		before = mptcp_reassembly_before(&mc->mc_reassembly, next.dsn);
 		if (before != NULL) {
 			piece = __containerof(before, struct piece, chunk);
-			piece->tail->m_next = m;
-			piece->tail = m_last(m);
+			head = before->data;
+			added = append(&head, &piece->tail, m);
+			piece->storage += added;
+			mc->mc_storage += added;
 			mptcp_reassembly_extend(&mc->mc_reassembly, before, next.length);
 			continue;
 		}
@@ -192,8 +223,11 @@ place(struct mptcp_conn *mc, struct delivery *out, struct mbuf *chain, uint64_t 
 			piece->chunk.length = next.length;
 			piece->chunk.data = m;
 			piece->tail = m_last(m);
+			piece->storage = storage_of(m);
+			mc->mc_storage += piece->storage;
 			if (mptcp_reassembly_hold(&mc->mc_reassembly, &piece->chunk))
 				continue;
+			mc->mc_storage -= piece->storage;
 			free(piece, M_MPTCP);
 		}
 		/* The peer will send it again. */
@@ -226,6 +260,13 @@ check(struct mptcp_subflow *sf, struct mptcp_mapping *mapping, uint32_t length, 
 	return (done);
 }
 
+/* Whether all data so far, of both directions, went over one subflow and once. */
+static bool
+contiguous(const struct mptcp_conn *mc)
+{
+	return (mc->mc_next_id == 1 && mc->mc_octets_reinjected == 0);
+}
+
 /*
  * Data that cannot be placed: no mapping, or its checksum is wrong (RFC 8684 section 3.7). With another subflow this one is reset, and
  * the peer sends its data again there; else MP_FAIL asks for plain TCP, and what came waits for the infinite mapping.
@@ -237,6 +278,14 @@ fail(struct mptcp_conn *mc, struct mptcp_subflow *sf)
 
 	if (sf->sf_failed)
 		return;
+	/* Octets of a subflow that is gone, or sent again, would be in the wrong place of one plain stream. */
+	if (alone && !contiguous(mc)) {
+		MC_LOCK(mc);
+		mptcp_conn_fail(mc, ECONNRESET);
+		MC_UNLOCK(mc);
+		sf->sf_doomed = true;
+		return;
+	}
 	sf->sf_failed = true;
 	MC_LOCK(mc);
 	sf->sf_fail_dsn = mc->mc_rcv_next;
@@ -255,7 +304,7 @@ fail(struct mptcp_conn *mc, struct mptcp_subflow *sf)
 
 /* Places what sf_in holds as far as its mappings go. */
 static void
-sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out)
+sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out, bool fallback)
 {
 	struct mptcp_mapping *found;
 	uint32_t left, length;
@@ -277,6 +326,13 @@ sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out)
 			}
 		}
 		MC_UNLOCK(mc);
+		if (found == NULL && !infinite && fallback) {
+			/* The peer knows of the fallback and ends its mappings: what follows is the rest in order. */
+			MC_LOCK(mc);
+			mptcp_map_set_infinite(&sf->sf_received, sf->sf_in_ssn, mc->mc_reassembly.next);
+			MC_UNLOCK(mc);
+			continue;
+		}
 		if (found == NULL && !infinite) {
 			mptcp_count(MPTCP_CNT_unmapped_dropped);
 			fail(mc, sf);
@@ -290,8 +346,10 @@ sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out)
 			return;
 		}
 		m = take(sf, length);
-		if (m == NULL)
+		if (m == NULL) {
+			mc->mc_shortage = true;
 			return;
+		}
 		place(mc, out, m, dsn, length);
 		MC_LOCK(mc);
 		mptcp_map_advance(&sf->sf_received, sf->sf_in_ssn);
@@ -357,10 +415,19 @@ mptcp_receive(struct mptcp_conn *mc)
 	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link) {
 		if (sf->sf_state != MPTCP_SF_UP && sf->sf_state != MPTCP_SF_DEAD)
 			continue;
-		if (sf->sf_foreign && so != NULL && !mc->mc_closed && sbspace(&so->so_rcv) <= 0)
+		/*
+		 * Plain TCP's data fills no gaps, so it may wait where TCP counts it; so must what cannot be placed. A peer that does
+		 * not care for windows gets no further than its TCP's.
+		 */
+		if (fallback && so != NULL && !mc->mc_closed && sbspace(&so->so_rcv) <= 0) {
+			atomic_store_int(&mc->mc_held_back, 1);
 			continue;
+		}
+		if (sf->sf_failed && !fallback)
+			continue;
+		atomic_store_int(&mc->mc_held_back, 0);
 		(void)drain(sf);
-		sort_out(mc, sf, &out);
+		sort_out(mc, sf, &out, fallback);
 		if (sf->sf_eof && sf->sf_in_length == 0)
 			eof = true;
 	}
@@ -421,6 +488,7 @@ mptcp_receive_window(struct mptcp_conn *mc)
 		MC_LOCK(mc);
 		edge = mc->mc_rcv_next + space;
 		mc->mc_slack = so->so_rcv.sb_hiwat / 8 + 1;
+		mc->mc_storage_max = (uint64_t)so->so_rcv.sb_hiwat * 8;
 		if (mptcp_dsn_after(edge, mc->mc_rcv_edge + step - 1))
 			mc->mc_rcv_edge = edge;
 		/* The peer learns it by the way unless that would be late: less than a quarter of the buffer was offered. */

@@ -53,7 +53,8 @@ acked_by_tcp(struct mptcp_conn *mc)
 
 	if (sf == NULL)
 		return (mc->mc_snd_una);
-	(void)mptcp_map_find(&sf->sf_sent, sf->sf_sent_end - sbused(&sf->sf_so->so_snd), &dsn, &left, &infinite);
+	mptcp_map_advance(&sf->sf_sent, sf->sf_sent_end - sbused(&sf->sf_so->so_snd));
+	(void)mptcp_map_find(&sf->sf_sent, sf->sf_sent.base, &dsn, &left, &infinite);
 	/* What came before an infinite mapping began has its own mappings; its DATA_ACK may never come, but it is behind us then. */
 	return (infinite ? dsn : mc->mc_snd_una);
 }
@@ -75,6 +76,7 @@ mptcp_send_acked(struct mptcp_conn *mc)
 	mc->mc_snd_una = ack;
 	mc->mc_rto_at = 0;
 	mc->mc_rto_shift = 0;
+	mc->mc_progress_at = sbinuptime();
 	if (so == NULL)
 		return;
 	SOCKBUF_LOCK(&so->so_snd);
@@ -151,6 +153,7 @@ void
 mptcp_send_timer(struct mptcp_conn *mc, sbintime_t now)
 {
 	struct mptcp_subflow *sf;
+	enum mptcp_state state;
 	bool busy = false;
 
 	if (mc->mc_rto_at == 0 || now < mc->mc_rto_at)
@@ -159,11 +162,12 @@ mptcp_send_timer(struct mptcp_conn *mc, sbintime_t now)
 	if (mc->mc_rto_shift < 6)
 		mc->mc_rto_shift++;
 	MC_LOCK(mc);
-	if (mc->mc_state != MPTCP_ESTABLISHED) {
-		MC_UNLOCK(mc);
-		return;
-	}
+	state = mc->mc_state;
+	mc->mc_fin_due = mc->mc_fin;
 	MC_UNLOCK(mc);
+	/* Until the peer has shown that it takes mappings, data is TCP's business; a DATA_FIN is not. */
+	if (state != MPTCP_ESTABLISHED)
+		return;
 	mptcp_count(MPTCP_CNT_data_rto);
 	/* The only subflow retransmits by itself what it still has. */
 	sf = TAILQ_FIRST(&mc->mc_subflows);
@@ -173,9 +177,6 @@ mptcp_send_timer(struct mptcp_conn *mc, sbintime_t now)
 		again(mc, mc->mc_snd_una, (uint32_t)(mc->mc_snd_next - mc->mc_snd_una), UINT32_MAX);
 		mptcp_count(MPTCP_CNT_reinjections);
 	}
-	MC_LOCK(mc);
-	mc->mc_fin_due = mc->mc_fin;
-	MC_UNLOCK(mc);
 }
 
 /* Fills in what the scheduler wants to know; marks those whose retransmission timer has fired, and takes their data back. */
@@ -376,7 +377,7 @@ mptcp_send_data(struct mptcp_conn *mc)
 	uint32_t available, length, want, rto = 0;
 	struct mbuf *m;
 	u_int n;
-	int at, from;
+	int at, error, from;
 	bool fallback, usable, done;
 
 	if (so == NULL || !mc->mc_told_connected)
@@ -441,9 +442,13 @@ mptcp_send_data(struct mptcp_conn *mc)
 		if (length == 0)
 			break;
 		m = copy(so, (uint32_t)(dsn - mc->mc_snd_una), length, range == NULL);
-		if (m == NULL)
+		if (m == NULL) {
+			mc->mc_shortage = true;
 			break;
-		if (give(mc, paths[at].sf, dsn, m, length, length < want) != 0) {
+		}
+		error = give(mc, paths[at].sf, dsn, m, length, length < want);
+		if (error != 0) {
+			mc->mc_shortage |= error == ENOBUFS;
 			sched[at].usable = false;
 			continue;
 		}
@@ -462,7 +467,8 @@ mptcp_send_data(struct mptcp_conn *mc)
 	if (mc->mc_shut && done && (fallback || state == MPTCP_ESTABLISHED || state == MPTCP_KEYED))
 		finish(mc, paths, sched, n, fallback);
 	/* In fallback, and until the peer has shown that it takes mappings, TCP's retransmission is all there is. */
-	if (state != MPTCP_ESTABLISHED || (mc->mc_snd_next == mc->mc_snd_una && !(mc->mc_fin && mc->mc_peer_ack == mc->mc_fin_dsn)))
+	if (!(state == MPTCP_ESTABLISHED && mc->mc_snd_next != mc->mc_snd_una) &&
+	    !((state == MPTCP_ESTABLISHED || state == MPTCP_KEYED) && mc->mc_fin && mc->mc_peer_ack == mc->mc_fin_dsn))
 		mc->mc_rto_at = 0;
 	else if (mc->mc_rto_at == 0) {
 		for (u_int i = 0; i < n; i++)

@@ -278,6 +278,7 @@ mptcp_close(struct socket *so)
 		/* As TCP: what is to be sent still, is. */
 		mc->mc_shut = true;
 		mc->mc_held = true;
+		mc->mc_progress_at = sbinuptime();
 		soref(so);
 		mptcp_kick(mc, MPTCP_EV_SEND);
 	}
@@ -311,7 +312,7 @@ mptcp_rcvd(struct socket *so, int flags __unused)
 	told = (int64_t)(mc->mc_told_edge - mc->mc_rcv_next);
 	MC_UNLOCK(mc);
 	/* Only when the window's edge has moved so far that the worker will tell. */
-	if (space > offered && (space - offered >= size / 4 || told < size / 8))
+	if (atomic_load_int(&mc->mc_held_back) != 0 || (space > offered && (space - offered >= size / 4 || told < size / 8)))
 		mptcp_kick(mc, MPTCP_EV_RECEIVED);
 	return (0);
 }

@@ -150,7 +150,9 @@ take_mapping(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 	if (dss->length == 0) {
 		/* Everything from here on is the rest of the data in order, and what is held is what comes before it. */
 		mptcp_count(MPTCP_CNT_infinite_received);
-		if (sf->sf_failed)
+		if (mc->mc_next_id != 1 || mc->mc_octets_reinjected != 0)
+			;
+		else if (sf->sf_failed)
 			mptcp_map_set_infinite(&sf->sf_received, sf->sf_received.base, mc->mc_rcv_next);
 		else
 			mptcp_map_set_infinite(&sf->sf_received, dss->ssn, dss->dsn_64 ? dss->dsn : mptcp_dsn_expand((uint32_t)dss->dsn,
@@ -196,7 +198,18 @@ mptcp_infinite(struct mptcp_conn *mc, struct mptcp_subflow *sf, enum mptcp_count
 	MC_LOCK_ASSERT(mc);
 	if (mc->mc_state == MPTCP_FALLBACK)
 		return;
+	/* One plain stream can only go on where one subflow has carried everything, once. */
+	if (mc->mc_next_id != 1 || mc->mc_octets_reinjected != 0) {
+		sf->sf_reset_reason = MPTCP_RST_MIDDLEBOX;
+		sf->sf_doomed = true;
+		if (mc->mc_count == 1)
+			mptcp_conn_fail(mc, ECONNRESET);
+		mptcp_kick(mc, MPTCP_EV_STATE);
+		return;
+	}
 	/* Ours begins behind what is given to the subflow with mappings already. */
+	sf->sf_infinite_ssn = sf->sf_sent_end;
+	sf->sf_pending &= MPTCP_OPT_FAIL;
 	mptcp_map_set_infinite(&sf->sf_sent, sf->sf_sent_end, mc->mc_snd_max - (mc->mc_fin ? 1 : 0));
 	mc->mc_infinite = true;
 	mc->mc_state = MPTCP_FALLBACK;
@@ -273,9 +286,15 @@ take_segment(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 	if ((option = mptcp_options_find(options, MPTCP_MP_FAIL)) != NULL) {
 		mptcp_count(MPTCP_CNT_fail_received);
 		/* With a reset it is about this subflow only. */
-		if ((flags & TH_RST) == 0) {
+		if ((flags & TH_RST) == 0 && mc->mc_state != MPTCP_FALLBACK) {
 			mptcp_infinite(mc, sf, MPTCP_CNT_fallback_fail);
-			return (SEGMENT_PASS);
+			/* The peer waits for ours. */
+			if (mc->mc_state == MPTCP_FALLBACK && !sf->sf_failed) {
+				sf->sf_fail_dsn = mc->mc_rcv_next;
+				sf->sf_pending |= MPTCP_OPT_FAIL;
+				tp->t_flags |= TF_ACKNOW;
+				mptcp_count(MPTCP_CNT_fail_sent);
+			}
 		}
 	}
 	if (flags & TH_RST) {
@@ -366,7 +385,9 @@ mptcp_do_segment(struct tcpcb *tp, struct mbuf *m, struct tcphdr *th, int drop_h
 	if (mc == NULL)
 		goto out;
 	MC_LOCK(mc);
-	if (mc->mc_state == MPTCP_FALLBACK || (mc->mc_state == MPTCP_OVER && mc->mc_was_fallback))
+	/* After MP_FAIL mappings go on until the peer ends them, too. */
+	if ((mc->mc_state == MPTCP_FALLBACK && !(mc->mc_infinite && !sf->sf_received.infinite)) ||
+	    (mc->mc_state == MPTCP_OVER && mc->mc_was_fallback))
 		;
 	else if (tp->t_state == TCPS_SYN_SENT) {
 		/* As TCP is going to check it. */

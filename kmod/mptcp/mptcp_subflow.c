@@ -416,6 +416,10 @@ join(struct mptcp_conn *mc, struct thread *td, struct mptcp_ioc_subflow *want)
 		return (EAGAIN);
 	if (mc->mc_count >= MPTCP_SUBFLOWS_MAX)
 		return (ENOBUFS);
+	/* MP_FAIL is out: the connection is about to be plain TCP. */
+	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link)
+		if (sf->sf_failed)
+			return (EAGAIN);
 	if (!to_sockaddr(&want->ms_remote, &remote))
 		return (EINVAL);
 	if (want->ms_remote.ma_port == 0)
@@ -541,7 +545,9 @@ mptcp_conn_subflow_priority(uint32_t token, uint32_t id, bool backup)
 		return (ENOENT);
 	MC_XLOCK(mc);
 	sf = by_id(mc, id);
-	if (sf != NULL) {
+	if (sf != NULL && mc->mc_state == MPTCP_FALLBACK)
+		error = EOPNOTSUPP;
+	else if (sf != NULL) {
 		error = 0;
 		sf->sf_want_backup = backup;
 		if (sf->sf_state == MPTCP_SF_UP && !sf->sf_reserve) {
@@ -665,13 +671,19 @@ mptcp_subflow_timers(struct mptcp_conn *mc, sbintime_t now)
 	struct mptcp_subflow *sf, *next;
 	enum mptcp_sf_state state;
 	sbintime_t at = 0;
+	uint8_t gone[sizeof(mc->mc_removed)];
 	bool removed;
+
+	MC_LOCK(mc);
+	memcpy(gone, mc->mc_removed, sizeof(gone));
+	memset(mc->mc_removed, 0, sizeof(mc->mc_removed));
+	MC_UNLOCK(mc);
 
 	TAILQ_FOREACH_SAFE(sf, &mc->mc_subflows, sf_link, next) {
 		MC_LOCK(mc);
 		state = sf->sf_state;
 		/* The last one is kept: it works, whatever the peer says of its address. */
-		removed = mc->mc_count > 1 && isset(mc->mc_removed, sf->sf_remote_id);
+		removed = mc->mc_count > 1 && state == MPTCP_SF_UP && isset(gone, sf->sf_remote_id);
 		MC_UNLOCK(mc);
 		if (removed && mc->mc_state == MPTCP_ESTABLISHED) {
 			mptcp_send_dead(mc, sf, true);
@@ -725,11 +737,8 @@ mptcp_subflow_timers(struct mptcp_conn *mc, sbintime_t now)
 		if (sf->sf_announce_at != 0)
 			sooner(&at, sf->sf_announce_at);
 		/* Segments with data leave it to those without. */
-		if (sf->sf_pending != 0 && state == MPTCP_SF_UP)
+		if (sf->sf_pending != 0 && state == MPTCP_SF_UP && mc->mc_state == MPTCP_ESTABLISHED)
 			mptcp_subflow_push(sf);
 	}
-	MC_LOCK(mc);
-	memset(mc->mc_removed, 0, sizeof(mc->mc_removed));
-	MC_UNLOCK(mc);
 	return (at);
 }

@@ -153,6 +153,7 @@ struct mptcp_subflow {
 	uint8_t			sf_remove_id;
 	uint8_t			sf_reset_reason, sf_reset_flags;	/* of MP_TCPRST, ours or the peer's */
 	uint64_t		sf_fail_dsn;
+	uint32_t		sf_infinite_ssn;	/* where ours begins: told with this octet */
 	uint32_t		sf_told_window;	/* what the last segment offered */
 	uint64_t		sf_snapshot_ack;	/* INP: the DATA_ACK that goes with the window just computed */
 };
@@ -176,6 +177,7 @@ struct mptcp_conn {
 	struct callout		mc_callout;	/* stopped for good once mc_over */
 	u_int			mc_queued;	/* atomic: the task is queued and has a reference */
 	u_int			mc_events;	/* atomic: MPTCP_EV_* */
+	u_int			mc_held_back;	/* atomic: plain TCP's data waits in its buffer for room in the meta socket's */
 
 	/* (x) */
 	struct socket		*mc_so;		/* the meta socket; NULL: none (yet, any more) */
@@ -200,10 +202,14 @@ struct mptcp_conn {
 	STAILQ_HEAD(, mptcp_range) mc_resend;	/* to be given to a subflow again */
 	sbintime_t		mc_rto_at;	/* connection's retransmission; 0: nothing outstanding */
 	u_int			mc_rto_shift;
+	sbintime_t		mc_progress_at;	/* when data was acknowledged last, or the socket closed */
+	bool			mc_shortage;	/* there was no memory: the worker comes back by itself */
 	sbintime_t		mc_orphan_at;	/* no subflow is left: the end, unless one comes */
 	int			mc_last;	/* round robin */
 	uint64_t		mc_octets_sent, mc_octets_received, mc_octets_reinjected, mc_octets_duplicate;
 	struct mptcp_reassembly	mc_reassembly;
+	uint64_t		mc_storage;	/* octets of memory that what waits there takes */
+	uint64_t		mc_storage_max;
 	struct mptcp_subflow_info mc_ended[MPTCP_ABI_SUBFLOWS];	/* figures of subflows that have ended */
 	u_int			mc_ended_count;
 	uint8_t			mc_next_address_id;

@@ -184,6 +184,42 @@ infinite(void)
 	CHECK_EQUAL(dsn_of(400, &left), 1400);
 }
 
+/* Plain TCP of any length: more than numbers compare, more than they count. */
+static void
+infinite_for_long(void)
+{
+	static const uint32_t bases[] = { 1, 0x7fffff00, 0xffffff00 };
+	uint32_t left;
+	uint64_t dsn;
+	bool infinite_;
+	size_t i;
+
+	for (i = 0; i < sizeof(bases) / sizeof(bases[0]); i++) {
+		uint32_t ssn = bases[i];
+		uint64_t expected = 5000;
+		unsigned step;
+
+		mptcp_map_init(&map, slots, SLOTS, ssn);
+		mptcp_map_set_infinite(&map, ssn, expected);
+		for (step = 0; step < 100; step++) {
+			CHECK(mptcp_map_find(&map, ssn, &dsn, &left, &infinite_) == NULL);
+			CHECK(infinite_);
+			CHECK_EQUAL(dsn, expected);
+			CHECK_EQUAL(add(ssn, expected, 1000, -1), MPTCP_MAP_DUPLICATE);
+			CHECK_EQUAL(add(ssn, expected + 1, 1000, -1), MPTCP_MAP_CONFLICT);
+			ssn += 0x10000001;
+			expected += 0x10000001;
+			mptcp_map_advance(&map, ssn);
+		}
+	}
+	/* The same of mappings that overlap where the subflow's numbers begin again. */
+	mptcp_map_init(&map, slots, SLOTS, UINT32_MAX - 15);
+	CHECK_EQUAL(add(UINT32_MAX - 15, 1000, 100, -1), MPTCP_MAP_ADDED);
+	CHECK_EQUAL(add(16, 1032, 40, -1), MPTCP_MAP_DUPLICATE);
+	CHECK_EQUAL(add(16, 1032, 200, -1), MPTCP_MAP_ADDED);
+	CHECK_EQUAL(add(16, 1033, 40, -1), MPTCP_MAP_CONFLICT);
+}
+
 static void
 from_dss(void)
 {
@@ -285,6 +321,7 @@ main(void)
 	TEST(a_full_table);
 	TEST(numbers_wrap);
 	TEST(infinite);
+	TEST(infinite_for_long);
 	TEST(from_dss);
 	TEST(checksums);
 	DONE();

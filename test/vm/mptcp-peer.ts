@@ -105,7 +105,7 @@ createInterface({ input: process.stdin })
     try {
       text = answer(line);
     } catch (error) {
-      text = `failed ${(error as Error).message}`;
+      text = `failed ${(error as Error).message.trim().replaceAll('\n', ' ')}`;
     }
     process.stdout.write(`${text}\n`);
   })
