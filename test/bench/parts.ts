@@ -4,7 +4,8 @@
  * What there is to measure besides rates. All of it through the whole gateway (full: TCP to MPTCP, two RLOCs) with the data
  * plane this host can have, by test/bench/load.c at both ends.
  *
- *   latency      time to first octet through the gateway and directly, by turns
+ *   latency      time to first octet through the gateway and directly, by turns, one at a time; after a second's warm-up of both,
+ *                as a daemon that has been at work runs compiled code
  *   connections  new connections a second, each one octet there and back; directly as well
  *   idle         memory of idle connections: the daemon's and the kernel's, less that of the same connections direct
  *   lookups      map-cache lookups a second (test/bench/lookup.c)
@@ -197,7 +198,11 @@ async function withGateway(load: string, rateMbps: number, work: (lab: Lab) => P
 
 // ---------------------------------------------------------------- latency
 
+const WARM_UP_SECONDS = 1;
+
 export async function measureLatency(lab: Lab, load: string, rounds: number): Promise<Latency> {
+  for (const port of [DIRECT, THROUGH]) await rate(lab, load, port, WARM_UP_SECONDS);
+  await inactive(lab);
   const { stdout } = await lab.run(
     'client',
     [load, 'first', SERVER, `${DIRECT},${THROUGH}`, String(rounds)],
@@ -210,6 +215,14 @@ export async function measureLatency(lab: Lab, load: string, rounds: number): Pr
   const gateway = median(times[THROUGH]!) / 1000;
   return { direct: round(direct, 3), gateway: round(gateway, 3), added: round(gateway - direct, 3) };
 }
+
+const inactive = (lab: Lab): Promise<unknown> =>
+  waitFor(
+    'the gateway to be idle again',
+    async () => (await lab.api('gateway', 'status', { timeoutMs: 10_000 })).connections.active === 0,
+    60_000,
+    250,
+  );
 
 // ---------------------------------------------------------------- new connections
 
@@ -318,12 +331,7 @@ async function holdIdle(
   } finally {
     child.stdin!.end();
     await ended.catch(() => undefined);
-    await waitFor(
-      'the gateway to be idle again',
-      async () => (await lab.api('gateway', 'status', { timeoutMs: 10_000 })).connections.active === 0,
-      60_000,
-      250,
-    );
+    await inactive(lab);
   }
 }
 
