@@ -113,6 +113,8 @@ export const calls = {
   listPins: () => plane.listPins(),
   paths: () => plane.paths(),
   stats: () => plane.stats(),
+  /** What the eBPF programs did, where there are any. */
+  programs: () => (plane as { programCounters?: () => Record<string, number> }).programCounters?.(),
 
   /** A TCP server that reads '<length>\n' and sends that much, or reads all there is when it is 0; results by `served`. */
   listen(address: string, port: number) {

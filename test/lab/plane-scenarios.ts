@@ -83,7 +83,11 @@ async function countersAgree({ a, b }: World): Promise<void> {
     return apart.every((path) => path.packets > 0 && path.bytes > 0) && packets <= lost * MOST_SEGMENTS;
   }).catch(async (error: unknown) => {
     console.error(
-      JSON.stringify({ ...(told as object), a: await a.call('stats'), b: await b.call('stats') }),
+      JSON.stringify({
+        ...(told as object),
+        a: [await a.call('stats'), await a.call('programs')],
+        b: [await b.call('stats'), await b.call('programs')],
+      }),
     );
     throw error;
   });
