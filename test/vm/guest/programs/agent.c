@@ -612,7 +612,9 @@ call_relay(struct text *out, const char *what)
 		return (0);
 	}
 	if (strcmp(what, "run") == 0) {
-		options = (struct am_session_options){ (uint32_t)number(2), (uint32_t)number(3), (uint32_t)number(4) };
+		/* Nobody is to be told of starved sessions: that is Linux's matter. */
+		options = (struct am_session_options){ .idle_timeout_ms = (uint32_t)number(2), .half_open_timeout_ms = (uint32_t)number(3),
+		    .keepalive_s = (uint32_t)number(4) };
 		error = -am_relay_run(relay, (int)number(0), (int)number(1), &options, &session);
 		if (error == 0)
 			put(out, "%ju", (uintmax_t)session);
