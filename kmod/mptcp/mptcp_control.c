@@ -81,9 +81,9 @@ mptcp_check_subflow_named(const struct mptcp_ioc_subflow *wanted, uint32_t flags
 /* ---------------------------------------------------------------- commands */
 
 static int
-mptcp_subflow_add(struct thread *td, uint32_t token, struct mptcp_ioc_subflow *wanted)
+mptcp_subflow_add(struct thread *td, uint32_t token, bool as_owner, struct mptcp_ioc_subflow *wanted)
 {
-	return (mptcp_check_subflow_add(wanted) ? mptcp_conn_subflow_add(td, token, wanted) : EINVAL);
+	return (mptcp_check_subflow_add(wanted) ? mptcp_conn_subflow_add(td, token, as_owner, wanted) : EINVAL);
 }
 
 static int
@@ -117,7 +117,8 @@ mptcp_sockopt_subflow(struct thread *td, uint32_t token, struct sockopt *sopt)
 		return (EPROTONOSUPPORT);
 	switch (sopt->sopt_name) {
 	case MPTCP_SUBFLOW_ADD:
-		return (mptcp_subflow_add(td, token, &wanted));
+		/* Whoever holds the socket binds by its own rights, as with bind(2). */
+		return (mptcp_subflow_add(td, token, false, &wanted));
 	case MPTCP_SUBFLOW_REMOVE:
 		return (mptcp_subflow_remove(token, &wanted));
 	case MPTCP_SUBFLOW_PRIORITY:
@@ -223,7 +224,7 @@ mptcp_do_subflow_add(void *unused __unused, void *client __unused, void *argumen
 {
 	struct mptcp_ioc_subflow *wanted = argument;
 
-	return (mptcp_subflow_add(curthread, wanted->ms_token, wanted));
+	return (mptcp_subflow_add(curthread, wanted->ms_token, true, wanted));
 }
 
 static int

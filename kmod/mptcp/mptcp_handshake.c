@@ -469,7 +469,8 @@ handshake_hook(struct mbuf **mp, bool ipv6, int flags, struct handshake *h)
 	bool out = (flags & PFIL_OUT) != 0;
 
 	NET_EPOCH_ASSERT();
-	if (!V_mptcp_enabled || (out && (*mp)->m_pkthdr.rcvif != NULL) || !read_segment(*mp, ipv6, out, &segment))
+	/* Hooks are linked before the module is up, and stay when it goes down. */
+	if (atomic_load_acq_int(&mptcp_running) == 0 || !V_mptcp_enabled || (out && (*mp)->m_pkthdr.rcvif != NULL) || !read_segment(*mp, ipv6, out, &segment))
 		return (PFIL_PASS);
 	switch (segment.flags & (TH_SYN | TH_ACK | TH_RST)) {
 	case TH_SYN:

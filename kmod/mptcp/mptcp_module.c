@@ -34,6 +34,7 @@ mptcp_check_layout(void)
 	return (0);
 }
 
+u_int mptcp_running;
 static bool mptcp_loaded;
 
 static bool
@@ -72,6 +73,7 @@ mptcp_load(void)
 	if (error != 0)
 		goto socket;
 	mptcp_loaded = true;
+	atomic_store_rel_int(&mptcp_running, 1);
 	return (0);
 socket:
 	mptcp_socket_detach();
@@ -94,8 +96,13 @@ mptcp_unload(void)
 	/* The kernel calls this after a load that failed, too. */
 	if (!mptcp_loaded)
 		return (0);
-	if (mptcp_busy())
+	/* No packet makes anything any more, nor looks at what goes. */
+	atomic_store_rel_int(&mptcp_running, 0);
+	NET_EPOCH_WAIT();
+	if (mptcp_busy()) {
+		atomic_store_rel_int(&mptcp_running, 1);
 		return (EBUSY);
+	}
 	/* From here on no socket is made; if one just was, everything stays. */
 	mptcp_socket_detach();
 	error = mptcp_lia_detach();
@@ -109,6 +116,7 @@ mptcp_unload(void)
 	}
 	if (error != 0) {
 		(void)mptcp_socket_attach();
+		atomic_store_rel_int(&mptcp_running, 1);
 		return (error);
 	}
 	mptcp_control_detach();

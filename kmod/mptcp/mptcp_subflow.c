@@ -454,7 +454,7 @@ join(struct mptcp_conn *mc, struct thread *td, struct mptcp_ioc_subflow *want)
 }
 
 int
-mptcp_conn_subflow_add(struct thread *td, uint32_t token, struct mptcp_ioc_subflow *want)
+mptcp_conn_subflow_add(struct thread *td, uint32_t token, bool as_owner, struct mptcp_ioc_subflow *want)
 {
 	struct mptcp_conn *mc = mptcp_conn_by_token(token);
 	struct ucred *saved = td->td_ucred;
@@ -463,8 +463,9 @@ mptcp_conn_subflow_add(struct thread *td, uint32_t token, struct mptcp_ioc_subfl
 	if (mc == NULL)
 		return (ENOENT);
 	MC_XLOCK(mc);
-	/* The subflow is the owner's: his jail's addresses, his limits. */
-	td->td_ucred = mc->mc_cred;
+	/* A manager's is the owner's: his jail's addresses, his limits. */
+	if (as_owner)
+		td->td_ucred = mc->mc_cred;
 	error = join(mc, td, want);
 	td->td_ucred = saved;
 	MC_XUNLOCK(mc);

@@ -71,9 +71,9 @@ u_int	mptcp_conn_tokens(uint32_t *tokens, u_int room);
 int	mptcp_conn_info_token(uint32_t token, struct mptcp_info *info);
 /*
  * When it returns 0 the subflow is bound as asked, ms_id says which it is, and its SYN is on the way; what becomes of it is an event.
- * EAGAIN: the peer has not shown yet that it speaks MPTCP. EOPNOTSUPP: it does not. ENOBUFS: no room for another.
+ * `as_owner`: with the rights of the connection's owner, not of `td`. EAGAIN: the peer has not shown yet that it speaks MPTCP. EOPNOTSUPP: it does not. ENOBUFS: no room for another.
  */
-int	mptcp_conn_subflow_add(struct thread *td, uint32_t token, struct mptcp_ioc_subflow *subflow);
+int	mptcp_conn_subflow_add(struct thread *td, uint32_t token, bool as_owner, struct mptcp_ioc_subflow *subflow);
 /* `flags`: MPTCP_FLAG_RESET with `reason`, or 0. */
 int	mptcp_conn_subflow_remove(uint32_t token, uint32_t id, uint32_t flags, uint8_t reason);
 int	mptcp_conn_subflow_priority(uint32_t token, uint32_t id, bool backup);
@@ -105,6 +105,9 @@ mptcp_lia_leave(struct mptcp_lia_shared *shared, u_int slot)
 struct mptcp_lia_shared *mptcp_lia_of(struct tcpcb *tp, u_int *slot);
 
 /* ---- loading and unloading ---- */
+
+/* 1 while all of the module is there. Read by packet hooks, in NET_EPOCH. */
+extern u_int mptcp_running;
 
 int	mptcp_control_attach(void);
 void	mptcp_control_detach(void);
