@@ -62,7 +62,7 @@ const CONFIGS: Record<string, string> = {
     common('gateway', ['access', 'map-server'], ['203.0.111.1', '203.0.112.1'], ACCESS) +
     table('[lisp]', 'map_resolvers = ["203.0.113.53"]', 'plane = "user"') +
     table('[intercept]', 'interfaces = ["client"]', 'ports = ["5001-5099"]', `nat = [${quoted(ACCESS)}]`) +
-    table('[mptcp]', 'connect_timeout_ms = 10000') +
+    table('[mptcp]', 'connect_timeout_ms = 10000', 'congestion_control = "reno"') +
     table('[relay]', 'drain_seconds = 1') +
     table('[map_server]', 'addresses = ["203.0.113.53"]') +
     [

@@ -12,6 +12,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { nativePart } from '../../src/native/index.js';
@@ -22,6 +23,12 @@ const ip = (...args: string[]): void => {
 };
 
 function up([name = '', four = '', six = '', router4 = '', router6 = '']: string[]): string {
+  // With BBR an MPTCP sender of this kernel can come to a halt on paths as quick as these.
+  try {
+    writeFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'reno');
+  } catch {
+    // As the host has it, then.
+  }
   ip('link', 'set', 'lo', 'up');
   ip('link', 'set', name, 'up');
   ip('addr', 'add', four, 'dev', name);

@@ -79,7 +79,7 @@ gleaned() { jexec xb $lisp pins | grep gleaned; }
 total() { # sent | received, over each of both straight paths
 	for n in 1 2; do
 		jexec xb $lisp paths | awk -v l=203.0.11$n.2 -v r=203.0.11$n.1 -v c="$1" \
-		    '$1 == l && $2 == r { print c == "sent" ? $7 : $10 }'
+		    '$1 == l && $2 == r { print (c == "sent" ? $7 : $10) }'
 	done | tr '\n' ' '
 }
 for address in 198.18.2.20 2001:db8:2::20; do
