@@ -618,6 +618,41 @@ mptcp_conn_info_token(uint32_t token, struct mptcp_info *info)
 
 /* ---- loading ---- */
 
+/* The network stack goes: nothing of what closed connections still have to say can leave it any more. */
+static void
+vnet_mptcp_conn_uninit(const void *unused __unused)
+{
+	struct mptcp_conn *mc;
+	struct socket *held;
+	uint32_t *tokens;
+	u_int count, room;
+
+	/* When the module is being unloaded the table is gone already, and so is every connection. */
+	if (mptcp_conns == 0)
+		return;
+	room = mptcp_conn_tokens(NULL, 0);
+	if (room == 0)
+		return;
+	tokens = malloc(room * sizeof(*tokens), M_MPTCP, M_WAITOK);
+	count = min(mptcp_conn_tokens(tokens, room), room);
+	for (u_int i = 0; i < count; i++) {
+		mc = mptcp_conn_by_token(tokens[i]);
+		if (mc == NULL)
+			continue;
+		MC_XLOCK(mc);
+		if (!mc->mc_over && !mc->mc_listening && !mc->mc_embryo)
+			mptcp_conn_abort(mc, ECONNABORTED);
+		held = mptcp_conn_unhold(mc);
+		MC_XUNLOCK(mc);
+		if (held != NULL)
+			sorele(held);
+		mptcp_conn_rele(mc);
+	}
+	free(tokens, M_MPTCP);
+}
+/* With the firewalls: while the stack's TCP and interfaces are there. */
+VNET_SYSUNINIT(vnet_mptcp_conn_uninit, SI_SUB_PROTO_FIREWALL, SI_ORDER_SECOND, vnet_mptcp_conn_uninit, NULL);
+
 int
 mptcp_conn_attach(void)
 {

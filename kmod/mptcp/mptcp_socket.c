@@ -34,6 +34,9 @@ VNET_SYSINIT(vnet_mptcp_pcb_init, SI_SUB_PROTO_DOMAIN, SI_ORDER_FOURTH, vnet_mpt
 static void
 vnet_mptcp_pcb_uninit(const void *unused __unused)
 {
+	/* Aborted connections (vnet_mptcp_conn_uninit()) give their sockets back by the worker. */
+	while (V_mptcp_pcbinfo.ipi_count > 0)
+		pause("mptcpvn", hz / 10);
 	in_pcbinfo_destroy(&V_mptcp_pcbinfo);
 }
 VNET_SYSUNINIT(vnet_mptcp_pcb_uninit, SI_SUB_PROTO_DOMAIN, SI_ORDER_FOURTH, vnet_mptcp_pcb_uninit, NULL);

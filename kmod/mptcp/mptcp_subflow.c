@@ -258,6 +258,29 @@ mptcp_conn_add_subflow(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct s
 	mptcp_kick(mc, MPTCP_EV_SUBFLOW);
 }
 
+/* What programs set on the connection holds for all its subflows, those after the last one, too. */
+static void
+remember(struct mptcp_conn *mc, struct mptcp_subflow *sf)
+{
+	struct mptcp_model *model = &mc->mc_model;
+	const struct inpcb *inp = sotoinpcb(sf->sf_so);
+	const struct tcpcb *tp = intotcpcb(inp);
+
+	INP_LOCK_ASSERT(inp);
+	model->bindany = inp->inp_flags & INP_BINDANY;
+	model->tos = inp->inp_ip_tos;
+	model->fib = (uint16_t)inp->inp_inc.inc_fibnum;
+	model->options = sf->sf_so->so_options & (SO_KEEPALIVE | SO_DONTROUTE);
+	model->flags = tp->t_flags & TF_NODELAY;
+	model->keepidle = tp->t_keepidle;
+	model->keepintvl = tp->t_keepintvl;
+	model->keepcnt = tp->t_keepcnt;
+	model->maxunacktime = tp->t_maxunacktime;
+	/* Of a control block that is over it may be gone; then what was seen before holds. */
+	if (CC_ALGO(tp) != NULL)
+		strlcpy(model->cc, CC_ALGO(tp)->name, sizeof(model->cc));
+}
+
 void
 mptcp_subflow_close(struct mptcp_conn *mc, struct mptcp_subflow *sf, bool reset)
 {
@@ -282,6 +305,7 @@ mptcp_subflow_close(struct mptcp_conn *mc, struct mptcp_subflow *sf, bool reset)
 		SOCK_RECVBUF_UNLOCK(so);
 	}
 	INP_WLOCK(inp);
+	remember(mc, sf);
 	if ((inp->inp_flags & INP_DROPPED) == 0) {
 		tp = intotcpcb(inp);
 		/* What is on this path only delays the end: all of it has arrived, or is not wanted. */
@@ -339,63 +363,39 @@ address_id(struct mptcp_conn *mc, const struct mptcp_subflow *sf, const struct s
 	return (mc->mc_next_address_id);
 }
 
-/* What programs set on the connection holds for all its subflows. */
 static void
 inherit(struct mptcp_conn *mc, struct mptcp_subflow *sf, uint16_t fib)
 {
-	struct mptcp_subflow *model;
+	struct sockopt sopt = { .sopt_dir = SOPT_SET, .sopt_level = IPPROTO_TCP, .sopt_name = TCP_CONGESTION };
+	struct mptcp_model *model = &mc->mc_model;
+	struct mptcp_subflow *first = TAILQ_FIRST(&mc->mc_subflows);
 	struct inpcb *inp;
 	struct tcpcb *tp;
-	int bindany, keepidle = 0, keepintvl = 0, keepcnt = 0, maxunack = 0, options;
-	u_int flags = 0;
-	struct cc_algo *algo = NULL;
-	char name[TCP_CA_NAME_MAX] = "";
-	u_char tos;
-	struct sockopt sopt = { .sopt_dir = SOPT_SET, .sopt_level = IPPROTO_TCP, .sopt_name = TCP_CONGESTION };
 
-	TAILQ_FOREACH(model, &mc->mc_subflows, sf_link) {
-		if (model == sf)
-			continue;
-		inp = sotoinpcb(model->sf_so);
+	if (first != sf) {
+		inp = sotoinpcb(first->sf_so);
 		INP_RLOCK(inp);
-		if (inp->inp_flags & INP_DROPPED) {
-			INP_RUNLOCK(inp);
-			continue;
-		}
-		tp = intotcpcb(inp);
-		bindany = inp->inp_flags & INP_BINDANY;
-		tos = inp->inp_ip_tos;
-		options = model->sf_so->so_options & (SO_KEEPALIVE | SO_DONTROUTE);
-		flags = tp->t_flags & TF_NODELAY;
-		keepidle = tp->t_keepidle;
-		keepintvl = tp->t_keepintvl;
-		keepcnt = tp->t_keepcnt;
-		maxunack = tp->t_maxunacktime;
-		algo = CC_ALGO(tp);
-		strlcpy(name, algo->name, sizeof(name));
-		if (fib == MPTCP_FIB_SAME)
-			fib = (uint16_t)inp->inp_inc.inc_fibnum;
+		remember(mc, first);
 		INP_RUNLOCK(inp);
-		break;
 	}
-	if (model == NULL)
-		return;
-	sopt.sopt_val = name;
-	sopt.sopt_valsize = sizeof(name);
-	(void)sf->sf_so->so_proto->pr_ctloutput(sf->sf_so, &sopt);
+	if (model->cc[0] != 0) {
+		sopt.sopt_val = model->cc;
+		sopt.sopt_valsize = sizeof(model->cc);
+		(void)sf->sf_so->so_proto->pr_ctloutput(sf->sf_so, &sopt);
+	}
 	inp = sotoinpcb(sf->sf_so);
 	INP_WLOCK(inp);
 	tp = intotcpcb(inp);
-	inp->inp_flags |= bindany;
-	inp->inp_ip_tos = tos;
-	inp->inp_inc.inc_fibnum = fib;
-	sf->sf_so->so_fibnum = fib;
-	sf->sf_so->so_options |= options;
-	tp->t_flags |= flags;
-	tp->t_keepidle = keepidle;
-	tp->t_keepintvl = keepintvl;
-	tp->t_keepcnt = keepcnt;
-	tp->t_maxunacktime = maxunack;
+	inp->inp_flags |= model->bindany;
+	inp->inp_ip_tos = model->tos;
+	inp->inp_inc.inc_fibnum = fib == MPTCP_FIB_SAME ? model->fib : fib;
+	sf->sf_so->so_fibnum = inp->inp_inc.inc_fibnum;
+	sf->sf_so->so_options |= model->options;
+	tp->t_flags |= model->flags;
+	tp->t_keepidle = model->keepidle;
+	tp->t_keepintvl = model->keepintvl;
+	tp->t_keepcnt = model->keepcnt;
+	tp->t_maxunacktime = model->maxunacktime;
 	INP_WUNLOCK(inp);
 }
 

@@ -99,6 +99,15 @@ struct mptcp_range {
 	uint32_t		from;		/* sf_id of the subflow that had it */
 };
 
+/* Options of TCP sockets that further ones get. */
+struct mptcp_model {
+	int			bindany, options;
+	u_int			flags, keepidle, keepintvl, keepcnt, maxunacktime;
+	uint16_t		fib;
+	u_char			tos;
+	char			cc[TCP_CA_NAME_MAX];
+};
+
 struct mptcp_subflow {
 	u_int			sf_refs;
 	struct mptcp_conn	*sf_mc;		/* with a reference; NULL: undecided or a stack chosen by name */
@@ -213,6 +222,7 @@ struct mptcp_conn {
 	struct mptcp_subflow_info mc_ended[MPTCP_ABI_SUBFLOWS];	/* figures of subflows that have ended */
 	u_int			mc_ended_count;
 	uint8_t			mc_next_address_id;
+	struct mptcp_model	mc_model;
 	uint32_t		mc_slack;	/* octets beyond the window that are taken all the same */
 	uint64_t		mc_told_edge;	/* right edge of the window when it was last told on all subflows */
 	uint64_t		mc_tuned_at_dsn;	/* receive buffer's tuning */

@@ -179,6 +179,19 @@ gone() { ask sockets; [ "$answer" -eq 0 ]; }
 wait_for 60 gone
 result $? "$killed programs with three subflows killed in mid-transfer: Linux has no connection left"
 
+# ---- a jail that is removed while it has connections
+jail -c name=gone path=/ vnet persist >/dev/null
+jexec gone ifconfig lo0 127.0.0.1/8 up
+jexec gone $flow echoserve -m 127.0.0.1 5009 &
+served() { jexec gone netstat -an -p tcp | grep -q LISTEN; }
+wait_for 10 served
+jexec gone $flow echo -m -n 500000000 127.0.0.1 5009 >/dev/null 2>&1 &
+sleep 1
+jail -r gone
+removed() { ! jls -j gone; }
+wait_for 60 removed
+result $? "a jail with MPTCP connections is removed"
+
 # ---- a lot
 if [ "$(kenv -q amptcp.short)" != 1 ]; then
 	expect "100 MB each way over two subflows" $flow echo -m -n 100000000 -t 60 -j $second4 $first 5009
