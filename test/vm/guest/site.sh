@@ -145,6 +145,9 @@ case $answer in same*) ok "... the transfer goes on, hashes equal ($answer)" ;; 
 start_agent
 ask start
 result $? "the daemon starts again, and takes lisp0 over: $answer"
+# Nobody answered the gateway's probes meanwhile.
+until_true 60 says 'paths gateway' '*203.0.111.1>203.0.111.2 up*'
+result $? "... and answers probes"
 ask echo 198.18.2.20 5001 300000
 case $answer in same*) ok "... hashes equal ($answer)" ;; *) not_ok "after the restart: $answer" ;; esac
 ask stop
