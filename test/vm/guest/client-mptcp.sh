@@ -78,7 +78,7 @@ told=$(jexec ha $tproxy connect 198.18.2.10 5002)
 result $? "a port that refuses, refuses the client ($told)"
 no_flows() { [ "$(jexec xa sysctl -n net.inet.tproxy.flows)" -eq 0 ]; }
 expect "tproxy(4) forgets the flows" wait_for 60 no_flows
-no_flows || jexec xa netstat -an -p tcp | sed 's/^/#   /'
+no_flows || { jexec xa $tproxy list; jexec xa netstat -an -p tcp; } | sed 's/^/#   /'
 ask counters
 note "daemon: $answer"
 ask stop
