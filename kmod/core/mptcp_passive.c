@@ -104,8 +104,13 @@ mptcp_pendings_add(struct mptcp_pendings *pendings, const struct mptcp_tuple *tu
 	for (j = 0; j < MPTCP_PENDING_WAYS && slot == NULL; j++)
 		if (!bucket[j].used)
 			slot = &bucket[j];
-	if (slot == NULL)
-		return (NULL);
+	/* The oldest gives way: whoever fills the table with his own connections' tokens is not to keep out others'. */
+	if (slot == NULL) {
+		for (slot = bucket, j = 1; j < MPTCP_PENDING_WAYS; j++)
+			if (bucket[j].deadline < slot->deadline)
+				slot = &bucket[j];
+		mptcp_pendings_remove(pendings, slot);
+	}
 	memset(slot, 0, sizeof(*slot));
 	slot->tuple = *tuple;
 	slot->irs = irs;

@@ -76,7 +76,7 @@ struct mptcp_pendings {
 
 /*
  * A slot for a join that begins at `now` (any unit). One of the same SYN sent again is returned as it is, with *again set; NULL when
- * the connection has enough of them or there is no room. The caller fills in what follows from the keys.
+ * the connection has enough of them. Without room an older one gives way. The caller fills in what follows from the keys.
  */
 struct mptcp_pending *mptcp_pendings_add(struct mptcp_pendings *pendings, const struct mptcp_tuple *tuple, uint32_t irs, uint32_t token,
 	    uint32_t remote_nonce, uint64_t now, uint64_t lifetime, bool *again);

@@ -25,9 +25,11 @@
 #include <netinet/tcp_fsm.h>
 
 #define	RETRY_TICKS	(hz / 10 > 0 ? hz / 10 : 1)	/* while a queue is full or a child undecided */
+#define	TURN		64	/* children; then it is another listener's turn */
+#define	UNDECIDED_MAX	64	/* of a listener; the oldest gives way */
 #define	HIDDEN_BACKLOG	128	/* they are taken at once */
 
-/* A child that is not decided yet, or finds no room. */
+/* A child that is not decided yet: its third ACK was out of order, or had no MP_JOIN. */
 struct waiting {
 	STAILQ_ENTRY(waiting)	w_next;
 	struct socket		*w_so;
@@ -39,7 +41,9 @@ struct mptcp_acceptor {
 	struct socket		*a_so;		/* the TCP listener */
 	struct vnet		*a_vnet;
 	struct timeout_task	a_task;
-	struct waitings		a_waiting;	/* the task's */
+	struct waitings		a_undecided;	/* the task's */
+	u_int			a_undecided_count;
+	struct socket		*a_held;	/* the task's: finds no room; those behind it wait in the TCP listener's queue */
 	bool			a_closed;	/* (x) of a_mc */
 };
 
@@ -71,7 +75,27 @@ reset_child(struct socket *so)
 	(void)soclose(so);
 }
 
-enum placed { PLACED, NOT_YET, NEVER };
+enum placed { PLACED, UNDECIDED, FULL, NEVER };
+
+/* A jail has the addresses it is given, whatever its peers ask for. */
+static bool
+permitted(struct mptcp_conn *mc, struct socket *so)
+{
+	struct inpcb *inp = sotoinpcb(so);
+	int error = 0;
+
+	INP_RLOCK(inp);
+#ifdef INET6
+	if (inp->inp_vflag & INP_IPV6)
+		error = prison_check_ip6(mc->mc_cred, &inp->in6p_laddr);
+#endif
+#ifdef INET
+	if ((inp->inp_vflag & INP_IPV6) == 0)
+		error = prison_check_ip4(mc->mc_cred, &inp->inp_laddr);
+#endif
+	INP_RUNLOCK(inp);
+	return (error == 0);
+}
 
 /* A further subflow, proven to be one. */
 static enum placed
@@ -81,8 +105,9 @@ place_join(struct socket *so, struct mptcp_subflow *sf, struct mptcp_conn *mc)
 
 	MC_XLOCK(mc);
 	if (mc->mc_embryo && mc->mc_state != MPTCP_OVER)
-		placed = NOT_YET;
-	else if (!mc->mc_embryo && !mc->mc_over && mc->mc_state != MPTCP_FALLBACK && mc->mc_count < MPTCP_SUBFLOWS_MAX) {
+		placed = UNDECIDED;
+	else if (!mc->mc_embryo && !mc->mc_over && mc->mc_state != MPTCP_FALLBACK && mc->mc_count < MPTCP_SUBFLOWS_MAX &&
+	    permitted(mc, so)) {
 		mptcp_conn_add_subflow(mc, sf, so);
 		mptcp_count(MPTCP_CNT_join_accepted);
 		placed = PLACED;
@@ -96,7 +121,7 @@ static enum placed
 place_first(struct mptcp_acceptor *a, struct socket *so, struct mptcp_subflow *sf, struct mptcp_conn *mc)
 {
 	struct socket *listener, *meta;
-	bool full;
+	bool full, gone;
 
 	MC_XLOCK(a->a_mc);
 	listener = a->a_mc->mc_so;
@@ -114,14 +139,28 @@ place_first(struct mptcp_acceptor *a, struct socket *so, struct mptcp_subflow *s
 	}
 	if (meta == NULL) {
 		MC_XUNLOCK(a->a_mc);
-		return (NOT_YET);
+		return (FULL);
 	}
 	MC_XLOCK(mc);
+	MC_LOCK(mc);
+	gone = mc->mc_state == MPTCP_OVER;
+	if (!gone)
+		mc->mc_embryo = false;
+	MC_UNLOCK(mc);
+	if (gone) {
+		MC_XUNLOCK(mc);
+		MC_XUNLOCK(a->a_mc);
+		meta->so_proto->pr_detach(meta);
+		sodealloc(meta);
+		return (NEVER);
+	}
 	mptcp_meta_adopt(meta, mc);
 	mptcp_conn_add_subflow(mc, sf, so);
 	/* accept(2) takes it as soon as it is in the queue, and then it has to be connected, with addresses. */
 	mptcp_conn_run(mc);
-	(void)solisten_enqueue(meta, SS_ISCONNECTED);
+	/* An accept filter wants to see what comes first. */
+	if (!solisten_enqueue(meta, SS_ISCONNECTED))
+		soisconnected(meta);
 	MC_XUNLOCK(mc);
 	MC_XUNLOCK(a->a_mc);
 	return (PLACED);
@@ -150,7 +189,7 @@ foreign(struct socket *so)
 	return (sf);
 }
 
-/* Takes over the caller's reference to the child, unless it says NOT_YET. */
+/* Takes over the caller's reference to the child, unless it says UNDECIDED or FULL. */
 static enum placed
 place(struct mptcp_acceptor *a, struct socket *so)
 {
@@ -175,7 +214,7 @@ place(struct mptcp_acceptor *a, struct socket *so)
 		decided = mc != NULL;
 	}
 	if (sf != NULL && !decided)
-		placed = NOT_YET;
+		placed = UNDECIDED;
 	else if (decided && sf->sf_join == (a->a_mc == NULL))
 		placed = a->a_mc == NULL ? place_join(so, sf, mc) : place_first(a, so, sf, mc);
 	/* Else it is dead already. */
@@ -197,30 +236,65 @@ next_child(struct mptcp_acceptor *a)
 }
 
 static void
+undecided(struct mptcp_acceptor *a, struct socket *so)
+{
+	struct waiting *w;
+
+	if (a->a_undecided_count >= UNDECIDED_MAX) {
+		w = STAILQ_FIRST(&a->a_undecided);
+		STAILQ_REMOVE_HEAD(&a->a_undecided, w_next);
+		reset_child(w->w_so);
+	} else {
+		w = malloc(sizeof(*w), M_MPTCP, M_WAITOK);
+		a->a_undecided_count++;
+	}
+	w->w_so = so;
+	STAILQ_INSERT_TAIL(&a->a_undecided, w, w_next);
+}
+
+/* False: there is no room. */
+static bool
+take(struct mptcp_acceptor *a, struct socket *so)
+{
+	switch (place(a, so)) {
+	case FULL:
+		a->a_held = so;
+		return (false);
+	case UNDECIDED:
+		undecided(a, so);
+		/* FALLTHROUGH */
+	default:
+		return (true);
+	}
+}
+
+static void
 accept_work(void *argument, int pending __unused)
 {
 	struct mptcp_acceptor *a = argument;
-	struct waiting *w, *next;
-	struct waitings still = STAILQ_HEAD_INITIALIZER(still);
+	struct waiting *w;
 	struct socket *so;
+	u_int turn;
+	bool room = true;
 
 	CURVNET_SET(a->a_vnet);
-	STAILQ_FOREACH_SAFE(w, &a->a_waiting, w_next, next) {
-		if (place(a, w->w_so) == NOT_YET)
-			STAILQ_INSERT_TAIL(&still, w, w_next);
-		else
-			free(w, M_MPTCP);
+	if ((so = a->a_held) != NULL) {
+		a->a_held = NULL;
+		room = take(a, so);
 	}
-	STAILQ_INIT(&a->a_waiting);
-	STAILQ_CONCAT(&a->a_waiting, &still);
-	while ((so = next_child(a)) != NULL) {
-		if (place(a, so) != NOT_YET)
-			continue;
-		w = malloc(sizeof(*w), M_MPTCP, M_WAITOK);
-		w->w_so = so;
-		STAILQ_INSERT_TAIL(&a->a_waiting, w, w_next);
+	for (turn = a->a_undecided_count; turn > 0 && room; turn--) {
+		w = STAILQ_FIRST(&a->a_undecided);
+		STAILQ_REMOVE_HEAD(&a->a_undecided, w_next);
+		a->a_undecided_count--;
+		so = w->w_so;
+		free(w, M_MPTCP);
+		room = take(a, so);
 	}
-	if (!STAILQ_EMPTY(&a->a_waiting))
+	for (turn = 0; turn < TURN && room && (so = next_child(a)) != NULL; turn++)
+		room = take(a, so);
+	if (turn == TURN)
+		taskqueue_enqueue_timeout(accept_queue, &a->a_task, 0);
+	else if (!room || a->a_undecided_count != 0)
 		taskqueue_enqueue_timeout(accept_queue, &a->a_task, RETRY_TICKS);
 	CURVNET_RESTORE();
 }
@@ -244,7 +318,7 @@ acceptor_make(struct mptcp_conn *mc, struct socket *so)
 
 	a->a_so = so;
 	a->a_vnet = so->so_vnet;
-	STAILQ_INIT(&a->a_waiting);
+	STAILQ_INIT(&a->a_undecided);
 	TIMEOUT_TASK_INIT(accept_queue, &a->a_task, 0, accept_work, a);
 	if (mc != NULL)
 		mptcp_conn_ref(mc);
@@ -275,8 +349,10 @@ acceptor_free(struct mptcp_acceptor *a)
 	SOCK_UNLOCK(a->a_so);
 	while (taskqueue_cancel_timeout(accept_queue, &a->a_task, NULL) != 0)
 		taskqueue_drain_timeout(accept_queue, &a->a_task);
-	while ((w = STAILQ_FIRST(&a->a_waiting)) != NULL) {
-		STAILQ_REMOVE_HEAD(&a->a_waiting, w_next);
+	if (a->a_held != NULL)
+		reset_child(a->a_held);
+	while ((w = STAILQ_FIRST(&a->a_undecided)) != NULL) {
+		STAILQ_REMOVE_HEAD(&a->a_undecided, w_next);
 		reset_child(w->w_so);
 		free(w, M_MPTCP);
 	}
@@ -452,6 +528,7 @@ mptcp_hidden_open(struct thread *td)
 {
 	struct prison *prison = td->td_ucred->cr_prison;
 	struct ucred *cred, *saved;
+	bool alive;
 
 	if (V_hidden4.h_port != 0 || V_hidden6.h_port != 0)
 		return;
@@ -468,12 +545,14 @@ mptcp_hidden_open(struct thread *td)
 	saved = td->td_ucred;
 	sx_xlock(&hidden_sx);
 	td->td_ucred = cred;
+	/* It may have gone meanwhile, and nobody would close them then. */
+	alive = prison_isalive(prison);
 #ifdef INET
-	if (V_hidden4.h_port == 0)
+	if (alive && V_hidden4.h_port == 0)
 		(void)hidden_make(&V_hidden4, AF_INET, cred, td);
 #endif
 #ifdef INET6
-	if (V_hidden6.h_port == 0)
+	if (alive && V_hidden6.h_port == 0)
 		(void)hidden_make(&V_hidden6, AF_INET6, cred, td);
 #endif
 	td->td_ucred = saved;

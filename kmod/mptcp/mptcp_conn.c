@@ -159,10 +159,15 @@ leave(struct mptcp_conn *mc)
 void
 mptcp_conn_forget(struct mptcp_conn *mc)
 {
+	bool embryo;
+
 	MC_LOCK(mc);
-	mc->mc_state = MPTCP_OVER;
+	embryo = mc->mc_embryo;
+	if (embryo)
+		mc->mc_state = MPTCP_OVER;
 	MC_UNLOCK(mc);
-	leave(mc);
+	if (embryo)
+		leave(mc);
 }
 
 int

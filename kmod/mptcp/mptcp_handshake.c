@@ -30,7 +30,9 @@
 #include <netinet/in_var.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
+#include <netinet/ip_icmp.h>
 #include <netinet/ip_var.h>
+#include <netinet/icmp_var.h>
 #include <netinet/tcp_fsm.h>
 #include <netinet6/in6_pcb.h>
 #include <netinet6/in6_var.h>
@@ -230,7 +232,7 @@ refuse_join(struct mbuf *syn, const struct segment *segment, uint8_t flags, enum
 	uint8_t *tcp;
 
 	mptcp_count(MPTCP_CNT_join_refused);
-	if (syn->m_flags & (M_BCAST | M_MCAST))
+	if ((syn->m_flags & (M_BCAST | M_MCAST)) != 0 || badport_bandlim(BANDLIM_RST_CLOSEDPORT) < 0)
 		return;
 	m = m_gethdr(M_NOWAIT, MT_DATA);
 	if (m == NULL)
@@ -605,7 +607,8 @@ become_first(struct tcpcb *tp, struct mptcp_subflow *sf, const struct mptcp_capa
 	sf->sf_mc = mc;
 	MC_LOCK(mc);
 	mc->mc_state = MPTCP_KEYED;
-	mc->mc_checksum = (capable->flags & MPTCP_CAPABLE_CHECKSUM) != 0;
+	/* Either end can ask for it. */
+	mc->mc_checksum = V_mptcp_checksum || (capable->flags & MPTCP_CAPABLE_CHECKSUM) != 0;
 	mc->mc_peer_no_join = (capable->flags & MPTCP_CAPABLE_NO_JOIN) != 0;
 	sf->sf_state = MPTCP_SF_UP;
 	MC_UNLOCK(mc);

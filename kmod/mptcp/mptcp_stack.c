@@ -463,7 +463,7 @@ mptcp_fb_fini(struct tcpcb *tp, int purged __unused)
 	INP_WLOCK_ASSERT(tptoinpcb(tp));
 	tp->t_fb_ptr = NULL;
 	if (sf != NULL) {
-		if (sf->sf_mc != NULL && !sf->sf_join && sf->sf_mc->mc_embryo)
+		if (sf->sf_mc != NULL && !sf->sf_join)
 			mptcp_conn_forget(sf->sf_mc);
 		mptcp_subflow_rele(sf);
 	}

@@ -115,16 +115,25 @@ pending(void)
 	CHECK_EQUAL(pendings.count, MPTCP_PENDING_MAX);
 	CHECK(mptcp_pendings_add(&pendings, &b, n, 0xabcd, n, 1020, 20, &again) != NULL);
 	CHECK_EQUAL(pendings.count, 1);
-	/* Many connections: bounded, and every one that was taken is found. */
+	/* Many connections: bounded, and the newest is always taken. */
 	memset(&pendings, 0, sizeof(pendings));
 	for (n = 0, most = 0; n < 10000; n++) {
 		b = tuple_of(n);
 		p = mptcp_pendings_add(&pendings, &b, n, n, n, 1000, 20, &again);
-		most += p != NULL;
-		CHECK(p == NULL || mptcp_pendings_find(&pendings, &b, 1001) == p);
+		CHECK(p != NULL && mptcp_pendings_find(&pendings, &b, 1001) == p);
 	}
-	CHECK_EQUAL(pendings.count, most);
-	CHECK(most <= MPTCP_PENDING_BUCKETS * MPTCP_PENDING_WAYS && most > 200);
+	CHECK_EQUAL(pendings.count, MPTCP_PENDING_BUCKETS * MPTCP_PENDING_WAYS);
+	/* The oldest of its bucket went. */
+	memset(&pendings, 0, sizeof(pendings));
+	for (n = 0, most = 0; n < 1000; n++) {
+		b = tuple_of(n);
+		(void)mptcp_pendings_add(&pendings, &b, n, n, n, 1000 + n, 2000, &again);
+	}
+	for (n = 990; n < 1000; n++) {
+		b = tuple_of(n);
+		most += mptcp_pendings_find(&pendings, &b, 2000) != NULL;
+	}
+	CHECK_EQUAL(most, 10);
 }
 
 static void
