@@ -45,6 +45,7 @@ static struct rules {
 	bool		alter;
 	unsigned	alter_skip;
 	unsigned	drop, noise, forge;
+	unsigned	begun;		/* segments since the last SYN */
 } rules[SIDES];
 static struct {
 	unsigned	stripped, altered, dropped, noised, forged;
@@ -274,6 +275,16 @@ pass(int from, uint8_t *frame, size_t length, uint8_t *more, size_t *forged)
 		r->alter = false;
 		counts.altered++;
 		changed = true;
+	}
+	/* Handshakes are left alone, or little would come behind them. */
+	if (kind == SYN || kind == SYNACK)
+		r->begun = 0;
+	else if (r->begun++ < 8)
+		kind = OTHER;
+	if (kind == OTHER) {
+		if (changed)
+			sum(&s);
+		return (true);
 	}
 	if (r->noise != 0 && any() % 1000 < r->noise && options(&s, scramble) != 0) {
 		counts.noised++;

@@ -14,6 +14,7 @@
  *   capture                 records what is on the wire from here on
  *   captured <filter>       ends it (the first time); answers how many of the recorded packets the display filter matches
  *   wire                    the same, then checks every data segment against its mapping: segments, mappings, and what is wrong
+ *   patience <seconds>      until what stands still is given up (60)
  *   box <command>...        to the middlebox, see middlebox.c
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -34,7 +35,7 @@ interface Site {
 }
 
 const site = JSON.parse(process.argv[2] ?? '') as Site;
-const PATIENCE_MS = 60_000;
+let patienceMs = 60_000;
 const directory = mkdtempSync(join(tmpdir(), 'amptcp-client-'));
 const file = join(directory, 'wire.pcap');
 const native = nativePart('mptcp');
@@ -94,16 +95,16 @@ async function open(source: string, address: string, port: number, mptcp: boolea
     localPort: 0,
   });
   const outcome = new Promise<string | undefined>((resolve) => connecting.set(descriptor, resolve));
-  if (native.connect(descriptor, address, port, PATIENCE_MS)) connecting.get(descriptor)?.();
+  if (native.connect(descriptor, address, port, patienceMs)) connecting.get(descriptor)?.();
   const error = await outcome;
   if (error !== undefined) throw new Error(`connect: ${error}`);
   return descriptor;
 }
 
 async function until(what: string, condition: () => boolean): Promise<void> {
-  const end = Date.now() + PATIENCE_MS;
+  const end = Date.now() + patienceMs;
   while (!condition()) {
-    if (Date.now() > end) throw new Error(`${what}: not within ${PATIENCE_MS / 1000} s`);
+    if (Date.now() > end) throw new Error(`${what}: not within ${patienceMs / 1000} s`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
@@ -124,7 +125,7 @@ async function exchange(
   const descriptor = await open(source, address, port, mptcp);
   const started = Date.now();
   const socket = new Socket({ fd: descriptor, allowHalfOpen: true });
-  socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error('still')));
+  socket.setTimeout(patienceMs, () => socket.destroy(new Error('still')));
   const received = createHash('sha256');
   let missing = octets;
   let verdict: string | undefined;
@@ -156,9 +157,9 @@ async function exchange(
       return have >= subflows - 1;
     });
   }
-  const info = native.info(descriptor);
   socket.write(out.subarray(first));
   await done;
+  const info = native.info(descriptor);
   socket.destroy();
   if (verdict !== 'y') throw new Error('the server received something else');
   if (received.digest('hex') !== expected) throw new Error('something else came back');
@@ -287,6 +288,9 @@ async function answer(line: string): Promise<string> {
       return 'done';
     case 'captured':
       return captured(words.join(' '));
+    case 'patience':
+      patienceMs = Number(words[0]) * 1000;
+      return 'done';
     case 'wire':
       return wire();
     case 'box':

@@ -9,6 +9,7 @@
 load_mptcp
 attach_linux
 serve_mptcp 203.0.113.1 5009
+ask patience 10
 
 # rules RULE...: a rule for each argument.
 rules() {
@@ -24,7 +25,7 @@ client() {
 	_name=$1 _want=$2
 	shift 2
 	rules "$@"
-	_output=$($flow echo -m -n 300000 -t 30 203.0.113.2 5009 2>&1)
+	_output=$($flow echo -m -n 300000 -t 10 203.0.113.2 5009 2>&1)
 	verdict "$_name" "$_want"
 }
 
