@@ -16,6 +16,7 @@ PATH=/amptcp:/bin:/sbin:/usr/bin:/usr/sbin
 export PATH
 lisp=/amptcp/lisp
 . /amptcp/native.sh
+exec 3>&1
 flow=/amptcp/flow
 
 ok() { echo "ok - $*"; }
@@ -210,7 +211,8 @@ ask() {
 	if is_native "$@"; then
 		answer=$(native "$@")
 	else
-		echo "HOST $*"
+		# To the console, wherever the caller's output goes.
+		echo "HOST $*" >&3
 		read -r answer
 	fi
 	case $answer in failed*) return 1 ;; esac
