@@ -83,7 +83,7 @@ ${mapSite('access', GATEWAY_EIDS)}${mapSite('cloud', ['198.18.0.0/16', '2001:db8
       agent: { address: '203.0.121.1:4343', jail: 'xb' },
       configs: {
         first: site('203.0.121.1', '203.0.122.1'),
-        second: site('203.0.122.1'),
+        second: site('203.0.121.1'),
       },
     },
     gateway: {

@@ -77,7 +77,8 @@ registered() { # EID...
 }
 wait_for 30 registered 192.0.2.8/30 2001:db8:9::8/126 198.18.2.0/24 2001:db8:2::/64
 result $? "both sites register with the map-server"
-ask $(show 198.18.2.0/24) && not_ok "the gateway knows of no mapping yet: $answer" || ok "the gateway knows of no mapping yet"
+told '"not-found"' $(show 198.18.2.0/24)
+result $? "the gateway knows of no mapping yet: $answer"
 
 expect "the first connection: its SYN is held, the mapping asked for" jexec ha $flow send -n 300000 198.18.2.10 5001
 by_reply 198.18.2.0/24 203.0.121.1 203.0.122.1
@@ -103,8 +104,7 @@ jexec p2 ifconfig epair4b up
 wait_for 60 all_up
 result $? "... it is back: all are up"
 
-# The set changes under a transfer.
-before=$(sent xa 203.0.111.1 203.0.122.1)
+# The set changes under a transfer, which stays where it is: a connection of plain TCP has but one path, and that one is kept.
 jexec ha $flow send -n 8000000 -r 400000 198.18.2.10 5001 >/tmp/transfer 2>&1 &
 transfer=$!
 busy() { told '"state":"established"' get gateway /v1/connections; }
@@ -112,16 +112,17 @@ wait_for 20 busy
 result $? "a transfer is under way: $(echo "$answer" | grep -o '"protocol":"[a-z]*"')"
 ask config site second && ask reload site
 result $? "the site gives up an RLOC: $answer"
-wait_for 30 by_reply 198.18.2.0/24 203.0.122.1
+wait_for 30 by_reply 198.18.2.0/24 203.0.121.1
 result $? "... the gateway learns by SMR: $answer"
 busy
 result $? "... with the transfer still under way"
 wait $transfer
 result $? "... which ends with the same octets at both ends: $(tail -1 /tmp/transfer)"
-after=$(sent xa 203.0.111.1 203.0.122.1)
-[ "$after" -gt "$before" ] || [ "$(sent xa 203.0.112.1 203.0.122.1)" -gt 0 ]
-result $? "... by the RLOC that is left"
-expect "... new ones use it too" jexec ha $flow send -n 100000 198.18.2.10 5001
+others() { echo $(($(sent xa 203.0.111.1 203.0.122.1) + $(sent xa 203.0.112.1 203.0.122.1))); }
+before=$(others)
+expect "... new ones use the RLOC that is left" jexec ha $flow send -n 100000 198.18.2.10 5001
+[ "$(others)" -le "$before" ]
+result $? "... and not the other"
 
 ask config site first && ask reload site
 wait_for 30 by_reply 198.18.2.0/24 203.0.121.1 203.0.122.1
