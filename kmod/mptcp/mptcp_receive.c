@@ -452,9 +452,11 @@ mptcp_receive(struct mptcp_conn *mc)
 	}
 	if (fallback && eof)
 		mc->mc_eof = true;
-	/* As TCP: data for a program that has closed is answered by a reset. */
-	if (mc->mc_closed && out.length > 0)
+	/* As TCP: data for a program that has closed is answered by a reset, here of the whole connection. */
+	if (mc->mc_closed && out.length > 0) {
+		mc->mc_fastclose = true;
 		mptcp_conn_fail(mc, ECONNRESET);
+	}
 	MC_UNLOCK(mc);
 	TAILQ_FOREACH_SAFE(sf, &mc->mc_subflows, sf_link, next) {
 		if (sf->sf_doomed) {

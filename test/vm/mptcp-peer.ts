@@ -8,8 +8,8 @@
  *   sysctl <name> <value>   of net.mptcp
  *   reset                   closes the oldest connection with MP_FASTCLOSE
  *   sockets                 connections open now
- *   announce <id> <address> an ADD_ADDR to every peer to come
- *   withdraw <id>           and its REMOVE_ADDR
+ *   announce <address>      an ADD_ADDR to every peer, also those to come
+ *   withdraw                and its REMOVE_ADDR
  *   hash <octets>           SHA-256 of what HTTP serves under /<octets>
  */
 import { execFileSync } from 'node:child_process';
@@ -79,10 +79,11 @@ function answer(line: string): string {
       return first ? 'done' : 'failed no connection';
     }
     case 'announce':
-      mptcp('endpoint', 'add', words[1] ?? '', 'id', words[0] ?? '', 'signal');
+      // Without an id: the kernel gave the address one when the first subflow came to it.
+      mptcp('endpoint', 'add', words[0] ?? '', 'signal');
       return 'done';
     case 'withdraw':
-      mptcp('endpoint', 'delete', 'id', words[0] ?? '');
+      mptcp('endpoint', 'flush');
       return 'done';
     case 'sockets':
       return String(open.size);

@@ -145,7 +145,7 @@ ipfw -q add 65000 allow ip from any to any
 
 # ---- addresses the peer announces, and takes back
 # The Linux end tells its second address in the first answer; the connection lasts long enough to take it back.
-ask announce 7 198.51.100.2
+ask announce 198.51.100.2
 $flow echo -m -n 3000000 -r 600000 -j $second4 $first 5009 >/tmp/announced 2>&1 &
 transfer=$!
 announced() { [ "$(ours add_addr_received)" -gt 0 ]; }
@@ -154,7 +154,7 @@ result $? "Linux announces an address"
 echoed() { linux EchoAdd; [ "$value" -gt 0 ]; }
 wait_for 10 echoed
 result $? "... and has our echo: $value"
-ask withdraw 7
+ask withdraw
 withdrawn() { [ "$(ours remove_addr_received)" -gt 0 ]; }
 wait_for 10 withdrawn
 result $? "... and takes it back"
