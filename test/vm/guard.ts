@@ -54,7 +54,11 @@ const CLIENT = CONFIG.replace(/^nat = .*$/m, 'source = "client"').replace(
 export const guardSite: DaemonsSite = {
   routes: ['203.0.111.0/24 via 203.0.150.1'],
   daemons: {
-    gateway: { agent: { address: '203.0.111.1:4343', jail: 'xa' }, configs: { first: CONFIG, client: CLIENT }, gid: ACCOUNT },
+    gateway: {
+      agent: { address: '203.0.111.1:4343', jail: 'xa' },
+      configs: { first: CONFIG, client: CLIENT },
+      gid: ACCOUNT,
+    },
   },
 };
 
