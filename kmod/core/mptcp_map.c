@@ -144,11 +144,13 @@ mptcp_map_add(struct mptcp_map *map, const struct mptcp_mapping *mapping, uint32
 	return (MPTCP_MAP_ADDED);
 }
 
-void
+bool
 mptcp_map_set_infinite(struct mptcp_map *map, uint32_t ssn, uint64_t dsn)
 {
-	if (map->infinite)
-		return;
+	if (map->infinite && !agree(dsn, ssn, map->infinite_dsn, map->infinite_ssn))
+		return (false);
+	if (map->infinite && !mptcp_ssn_before(ssn, map->infinite_ssn))
+		return (true);
 	while (map->count > 0 && !mptcp_ssn_before(slot(map, map->count - 1)->ssn, ssn))
 		map->count--;
 	if (map->count > 0 && mptcp_ssn_before(ssn, end_of(slot(map, map->count - 1))))
@@ -156,6 +158,7 @@ mptcp_map_set_infinite(struct mptcp_map *map, uint32_t ssn, uint64_t dsn)
 	map->infinite = true;
 	map->infinite_ssn = ssn;
 	map->infinite_dsn = dsn;
+	return (true);
 }
 
 struct mptcp_mapping *

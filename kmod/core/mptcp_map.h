@@ -54,8 +54,11 @@ void	mptcp_map_resize(struct mptcp_map *map, struct mptcp_mapping *slots, uint32
  * another and agrees with it adds what is new, unless a checksum makes it one piece.
  */
 enum mptcp_map_verdict mptcp_map_add(struct mptcp_map *map, const struct mptcp_mapping *mapping, uint32_t edge);
-/* From `ssn` on everything is mapped, for ever. Mappings behind it are forgotten. */
-void	mptcp_map_set_infinite(struct mptcp_map *map, uint32_t ssn, uint64_t dsn);
+/*
+ * From `ssn` on everything is mapped, for ever. Mappings behind it are forgotten. One that is there already may turn out to begin
+ * earlier; false when this one says otherwise than it does.
+ */
+bool	mptcp_map_set_infinite(struct mptcp_map *map, uint32_t ssn, uint64_t dsn);
 /*
  * The mapping of octet `ssn`. `*dsn` is that octet's number and `*left` how many octets from there on it covers; without a mapping NULL,
  * with `*left` the octets until the next one begins (UINT32_MAX: none known). Under an infinite mapping NULL, `*infinite` true.

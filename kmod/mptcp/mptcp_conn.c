@@ -218,8 +218,8 @@ mptcp_fall_back(struct mptcp_conn *mc, struct mptcp_subflow *sf, enum mptcp_coun
 		mc->mc_rcv_next = 1;
 		mc->mc_rcv_edge = mc->mc_rcv_next + mc->mc_first_window;
 	}
-	mptcp_map_set_infinite(&sf->sf_sent, 1, mc->mc_local_idsn + 1);
-	mptcp_map_set_infinite(&sf->sf_received, 1, mc->mc_remote_idsn + 1);
+	(void)mptcp_map_set_infinite(&sf->sf_sent, 1, mc->mc_local_idsn + 1);
+	(void)mptcp_map_set_infinite(&sf->sf_received, 1, mc->mc_remote_idsn + 1);
 	mc->mc_state = MPTCP_FALLBACK;
 	mc->mc_fallback_cause = cause;
 	sf->sf_pending = 0;

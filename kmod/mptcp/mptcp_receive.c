@@ -286,9 +286,15 @@ fail(struct mptcp_conn *mc, struct mptcp_subflow *sf)
 		sf->sf_doomed = true;
 		return;
 	}
-	sf->sf_failed = true;
 	MC_LOCK(mc);
-	sf->sf_fail_dsn = mc->mc_rcv_next;
+	/* The peer was quicker: the next turn places it. */
+	if (mc->mc_state == MPTCP_FALLBACK) {
+		MC_UNLOCK(mc);
+		return;
+	}
+	sf->sf_failed = true;
+	/* Of the first octet that is held; mc_rcv_next is behind it until this turn ends. */
+	sf->sf_fail_dsn = mc->mc_reassembly.next;
 	sf->sf_pending |= MPTCP_OPT_FAIL;
 	if (!alone) {
 		sf->sf_reset_reason = MPTCP_RST_MIDDLEBOX;
@@ -326,11 +332,18 @@ sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out, 
 			}
 		}
 		MC_UNLOCK(mc);
-		if (found == NULL && !infinite && fallback) {
-			/* The peer knows of the fallback and ends its mappings: what follows is the rest in order. */
+		if (fallback && !infinite && (found == NULL || !good || (!whole && sf->sf_eof))) {
+			/*
+			 * The peer knows of the fallback and ends its mappings, or they are of no use any more: what follows is the rest
+			 * in order. Its infinite mapping may begin further on, but not elsewhere.
+			 */
 			MC_LOCK(mc);
-			mptcp_map_set_infinite(&sf->sf_received, sf->sf_in_ssn, mc->mc_reassembly.next);
+			infinite = mptcp_map_set_infinite(&sf->sf_received, sf->sf_in_ssn, mc->mc_reassembly.next);
+			if (!infinite)
+				mptcp_conn_fail(mc, ECONNRESET);
 			MC_UNLOCK(mc);
+			if (!infinite)
+				return;
 			continue;
 		}
 		if (found == NULL && !infinite) {

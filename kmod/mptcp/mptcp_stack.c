@@ -153,9 +153,9 @@ take_mapping(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 		if (mc->mc_next_id != 1 || mc->mc_octets_reinjected != 0)
 			;
 		else if (sf->sf_failed)
-			mptcp_map_set_infinite(&sf->sf_received, sf->sf_received.base, mc->mc_rcv_next);
+			(void)mptcp_map_set_infinite(&sf->sf_received, sf->sf_received.base, sf->sf_fail_dsn);
 		else
-			mptcp_map_set_infinite(&sf->sf_received, dss->ssn, dss->dsn_64 ? dss->dsn : mptcp_dsn_expand((uint32_t)dss->dsn,
+			(void)mptcp_map_set_infinite(&sf->sf_received, dss->ssn, dss->dsn_64 ? dss->dsn : mptcp_dsn_expand((uint32_t)dss->dsn,
 			    mc->mc_rcv_next));
 		mptcp_infinite(mc, sf, MPTCP_CNT_fallback_fail);
 		return;
@@ -210,7 +210,7 @@ mptcp_infinite(struct mptcp_conn *mc, struct mptcp_subflow *sf, enum mptcp_count
 	/* Ours begins behind what is given to the subflow with mappings already. */
 	sf->sf_infinite_ssn = sf->sf_sent_end;
 	sf->sf_pending &= MPTCP_OPT_FAIL;
-	mptcp_map_set_infinite(&sf->sf_sent, sf->sf_sent_end, mc->mc_snd_max - (mc->mc_fin ? 1 : 0));
+	(void)mptcp_map_set_infinite(&sf->sf_sent, sf->sf_sent_end, mc->mc_snd_max - (mc->mc_fin ? 1 : 0));
 	mc->mc_infinite = true;
 	mc->mc_state = MPTCP_FALLBACK;
 	mc->mc_fallback_cause = cause;

@@ -161,7 +161,7 @@ struct mptcp_subflow {
 	struct mptcp_option	sf_announce;
 	uint8_t			sf_remove_id;
 	uint8_t			sf_reset_reason, sf_reset_flags;	/* of MP_TCPRST, ours or the peer's */
-	uint64_t		sf_fail_dsn;
+	uint64_t		sf_fail_dsn;	/* of MP_FAIL; with sf_failed that of sf_in's first octet */
 	uint32_t		sf_infinite_ssn;	/* where ours begins: told with this octet */
 	uint32_t		sf_told_window;	/* what the last segment offered */
 	uint64_t		sf_snapshot_ack;	/* INP: the DATA_ACK that goes with the window just computed */

@@ -180,7 +180,7 @@ infinite(void)
 	CHECK_EQUAL(dsn_of(51 + 2000000000u, &left), 1051 + 2000000000u);
 	CHECK_EQUAL(add(201, 1201, 100, -1), MPTCP_MAP_DUPLICATE);
 	CHECK_EQUAL(add(201, 1301, 100, -1), MPTCP_MAP_CONFLICT);
-	mptcp_map_set_infinite(&map, 400, 1);	/* the first one stays */
+	CHECK(!mptcp_map_set_infinite(&map, 400, 1));	/* the first one stays */
 	CHECK_EQUAL(dsn_of(400, &left), 1400);
 }
 
@@ -218,6 +218,31 @@ infinite_for_long(void)
 	CHECK_EQUAL(add(16, 1032, 40, -1), MPTCP_MAP_DUPLICATE);
 	CHECK_EQUAL(add(16, 1032, 200, -1), MPTCP_MAP_ADDED);
 	CHECK_EQUAL(add(16, 1033, 40, -1), MPTCP_MAP_CONFLICT);
+}
+
+/* A peer that falls back may leave out mappings before the infinite one, which then began earlier than it says. */
+static void
+infinite_begins_earlier(void)
+{
+	uint32_t left;
+
+	mptcp_map_init(&map, slots, SLOTS, 0xffffff00);
+	CHECK_EQUAL(add(0xffffff00, 5000, 100, -1), MPTCP_MAP_ADDED);
+	CHECK_EQUAL(add(0xffffff80, 5128, 100, -1), MPTCP_MAP_ADDED);
+	CHECK(mptcp_map_set_infinite(&map, 100, 5356));
+	CHECK_EQUAL(dsn_of(0xffffff64, &left), 0);
+	CHECK_EQUAL(left, 28);
+	CHECK(!mptcp_map_set_infinite(&map, 0xffffff64, 5101));
+	CHECK_EQUAL(dsn_of(0xffffff64, &left), 0);
+	CHECK(mptcp_map_set_infinite(&map, 200, 5456));
+	CHECK_EQUAL(dsn_of(99, &left), 0);
+	CHECK(mptcp_map_set_infinite(&map, 0xffffff64, 5100));
+	CHECK_EQUAL(map.count, 1);
+	CHECK_EQUAL(dsn_of(0xffffff63, &left), 5099);
+	CHECK_EQUAL(left, 1);
+	CHECK_EQUAL(dsn_of(0xffffff64, &left), 5100);
+	CHECK_EQUAL(left, UINT32_MAX);
+	CHECK_EQUAL(dsn_of(100, &left), 5356);
 }
 
 static void
@@ -322,6 +347,7 @@ main(void)
 	TEST(numbers_wrap);
 	TEST(infinite);
 	TEST(infinite_for_long);
+	TEST(infinite_begins_earlier);
 	TEST(from_dss);
 	TEST(checksums);
 	DONE();
