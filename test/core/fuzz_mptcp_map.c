@@ -13,7 +13,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct mptcp_mapping slots[SLOTS], m, *found;
 	struct mptcp_map map;
 	uint64_t dsn;
-	uint32_t start, base = 0, left, i, at;
+	uint32_t start, base = 0, left, i, at, endless = SPACE;	/* where the infinite mapping begins */
+	uint64_t difference = 0;				/* of it */
 	bool infinite;
 
 	if (size < 4)
@@ -33,6 +34,22 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			mptcp_map_advance(&map, start + at);
 			expect(map.base == start + base);
 			break;
+		case 1:
+			/* Not often, or nothing else happens. */
+			if (data[5] > 20)
+				continue;
+			at = at % SPACE > base ? at % SPACE : base;
+			m.dsn = 1 + at + (data[0] & 0x40 ? 7u : 0u) * UINT64_C(0x1000000000);
+			if (!mptcp_map_set_infinite(&map, start + at, m.dsn)) {
+				expect(endless != SPACE && difference != m.dsn - at);
+				break;
+			}
+			expect(endless == SPACE || difference == m.dsn - at);
+			difference = m.dsn - at;
+			endless = at < endless ? at : endless;
+			for (i = endless; i < SPACE; i++)
+				model[i] = difference + i;
+			break;
 		default:
 			memset(&m, 0, sizeof(m));
 			m.ssn = start + at;
@@ -51,6 +68,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				expect(verdict == MPTCP_MAP_OLD);
 			else if (at + m.length > SPACE)
 				expect(verdict == MPTCP_MAP_OUTSIDE);
+			else if (at + m.length > endless)
+				expect(verdict == (m.dsn - at == difference ? MPTCP_MAP_DUPLICATE : MPTCP_MAP_CONFLICT));
 			else if (contradicts)
 				expect(verdict == MPTCP_MAP_CONFLICT);
 			else if (!fresh)
@@ -63,9 +82,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 		for (i = base; i < SPACE; i++) {
 			found = mptcp_map_find(&map, start + i, &dsn, &left, &infinite);
-			expect((found != NULL) == (model[i] != 0) && !infinite);
+			expect(infinite == (i >= endless));
+			expect((found != NULL || infinite) == (model[i] != 0));
+			expect(!infinite || (dsn == model[i] && left == UINT32_MAX));
 			expect(found == NULL || (dsn == model[i] && left >= 1 && left <= found->length));
-			expect(left == UINT32_MAX || i + left == SPACE || model[i + left] != model[i] + left || found != NULL);
+			expect(left == UINT32_MAX || i + left == SPACE || i + left == endless || model[i + left] != model[i] + left || found != NULL);
 		}
 	}
 	return (0);
