@@ -120,6 +120,14 @@ export class Peer {
   }
 }
 
+/** Octets a device of the gateway has moved since it was made. */
+export function deviceBytes(device: string, direction: 'rx' | 'tx'): number {
+  const [link] = JSON.parse(execFileSync('ip', ['-s', '-j', 'link', 'show', 'dev', device]).toString()) as [
+    { stats64: Record<'rx' | 'tx', { bytes: number }> },
+  ];
+  return link.stats64[direction].bytes;
+}
+
 export function buildNetwork(rate?: string): void {
   ip('link', 'set', 'lo', 'up');
   execFileSync('mkdir', ['-p', '/run/netns']);
