@@ -94,7 +94,7 @@ const NOT_AVAILABLE = 'not available';
 
 /** Exactly what `--json` prints; everything else is in results.json. What could not be measured says so. */
 export function json(results: Results): string {
-  const { modes, L, ratios, latency, connections, idle, lookups, failover, notAvailable } = results;
+  const { modes, L, ratios, latency, connections, idle, lookups, failover, goodput, notAvailable } = results;
   const rates = Object.fromEntries(
     MODES.filter((mode) => modes[mode] || notAvailable[mode] !== undefined).map((mode) => {
       const found = modes[mode];
@@ -117,6 +117,8 @@ export function json(results: Results): string {
         )
       : missing('lookups'),
     failoverSeconds: failover?.seconds ?? missing('failover'),
+    // Of what two providers of 500 Mbit/s can carry.
+    goodput: goodput?.ratio ?? missing('goodput'),
   });
 }
 
@@ -208,7 +210,7 @@ function partLines(results: Results): string[] {
         'at least 99 of the limit',
         least >= 0.99,
       ),
-      `  up ${goodput.up}, down ${goodput.down} of ${goodput.limit} Mbit/s (the sum less headers)`,
+      `  up ${goodput.each.up.join(', ')}, down ${goodput.each.down.join(', ')} of ${goodput.limit} Mbit/s (the sum less headers)`,
     );
   }
   return lines;
