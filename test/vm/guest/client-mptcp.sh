@@ -11,33 +11,10 @@
 . /amptcp/library.sh
 tproxy=/amptcp/tproxy
 
-# ask WORDS...: to the host; its answer is the next line on the console.
-ask() {
-	echo "HOST $*"
-	read -r answer
-	case $answer in failed*) return 1 ;; esac
-}
 for module in pf ipdivert; do kldload /boot/kernel/$module.ko; done
 for module in tproxy lisp mptcp; do kldload /amptcp/$module.ko; done
-sysctl net.inet.tcp.msl=1000 net.inet.ip.forwarding=1 >/dev/null
-for n in 0 1 2; do ifconfig epair$n create >/dev/null; done
-make_jail ha epair0a
-make_jail xa epair0b epair1a epair2a
+network_to_linux
 jexec xa sysctl net.inet.tproxy.linger=1 >/dev/null
-jexec ha ifconfig epair0a inet 198.18.1.10/24 up
-jexec xa ifconfig epair0b inet 198.18.1.1/24 up
-jexec xa ifconfig epair1a inet 203.0.111.1/24 up
-jexec xa ifconfig epair2a inet 203.0.112.1/24 up
-ifconfig epair1b inet 203.0.111.254/24 up
-ifconfig epair2b inet 203.0.112.254/24 up
-ifconfig vtnet0 inet 203.0.113.1/24 up
-jexec ha route -q add default 198.18.1.1
-route -q add -host 203.0.121.1 203.0.113.2
-route -q add -host 203.0.122.1 203.0.113.2
-jexec xa route -q add -net 203.0.121.0/24 203.0.111.254
-jexec xa route -q add -net 203.0.122.0/24 203.0.112.254
-ifconfig vtnet1 vnet xa
-jexec xa ifconfig vtnet1 inet 10.0.2.15/24 up
 wait_for 10 jexec xa ping -c 1 -t 1 203.0.121.1
 wait_for 10 jexec xa ping -c 1 -t 1 203.0.122.1
 cat >/tmp/pf.conf <<'RULES'

@@ -15,12 +15,6 @@
 . /amptcp/library.sh
 tproxy=/amptcp/tproxy
 
-# ask WORDS...: to the daemon on the host; its answer is the next line on the console.
-ask() {
-	echo "HOST $*"
-	read -r answer
-	case $answer in failed*) return 1 ;; esac
-}
 for module in pf ipdivert; do kldload /boot/kernel/$module.ko; done
 kldload /amptcp/tproxy.ko
 kldload /amptcp/lisp.ko

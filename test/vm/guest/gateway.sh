@@ -16,12 +16,6 @@
 . /amptcp/library.sh
 tproxy=/amptcp/tproxy
 
-# ask WORDS...: to the daemon on the host; its answer is the next line on the console.
-ask() {
-	echo "HOST $*"
-	read -r answer
-	case $answer in failed*) return 1 ;; esac
-}
 for module in pf ipdivert; do kldload /boot/kernel/$module.ko; done
 kldload /amptcp/tproxy.ko
 kldload /amptcp/lisp.ko
@@ -29,15 +23,7 @@ build_network
 sysctl net.inet.tcp.rexmit_initial=500 >/dev/null
 jexec xa sysctl net.inet.icmp.icmplim=0 >/dev/null
 
-# The far site.
-jexec xb ifconfig lisp create >/dev/null
-jexec xb ifconfig lisp0 inet 198.18.2.2/32 up
-jexec xb ifconfig lisp0 inet6 2001:db8:2::2/128
-jexec xb route -q add -net 192.0.2.8/30 -iface lisp0
-jexec xb route -q -6 add -net 2001:db8:9::8/126 -iface lisp0
-jexec xb $lisp eids 198.18.2.0/24 2001:db8:2::/64
-jexec xb $lisp rlocs 203.0.121.1 203.0.122.1
-for eid in 192.0.2.8/30 2001:db8:9::8/126; do jexec xb $lisp map 0 $eid 203.0.111.1,1,1 203.0.112.1,1,1; done
+far_site
 
 # Ordinary routes to what has no mapping.
 jexec xb ifconfig epair5b inet 198.18.3.1/24 alias

@@ -3,13 +3,6 @@
 # Against this product's data plane for Linux, on the host: both directions, both address families, inner and outer.
 . /amptcp/library.sh
 
-# ask WORDS...: a command to the Linux end; its answer is the next line on the console.
-ask() {
-	echo "HOST $*"
-	read -r answer
-	case $answer in failed*) return 1 ;; esac
-}
-
 kldload /amptcp/lisp.ko
 ifconfig vtnet0 inet 203.0.113.1/24 up
 ifconfig vtnet0 inet 203.0.113.11/32 alias

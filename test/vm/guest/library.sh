@@ -230,6 +230,32 @@ far_site() {
 	for _eid in 192.0.2.8/30 2001:db8:9::8/126; do jexec xb $lisp map 0 $_eid 203.0.111.1,1,1 203.0.112.1,1,1; done
 }
 
+# network_to_linux: a client and a gateway in jails, this host as the providers' router, and a site with two RLOCs at the other end
+# of vtnet0, which is Linux. vtnet1 leads from the gateway to the daemon on the host.
+#
+#	ha -------- xa ====== 203.0.111.0/24 ====== here ====== 203.0.113.2: RLOCs 203.0.121.1, 203.0.122.1
+#	            xa ====== 203.0.112.0/24 ======
+network_to_linux() {
+	sysctl net.inet.tcp.msl=1000 net.inet.ip.forwarding=1 >/dev/null
+	for _n in 0 1 2; do ifconfig epair$_n create >/dev/null; done
+	make_jail ha epair0a
+	make_jail xa epair0b epair1a epair2a
+	jexec ha ifconfig epair0a inet 198.18.1.10/24 up
+	jexec xa ifconfig epair0b inet 198.18.1.1/24 up
+	jexec xa ifconfig epair1a inet 203.0.111.1/24 up
+	jexec xa ifconfig epair2a inet 203.0.112.1/24 up
+	ifconfig epair1b inet 203.0.111.254/24 up
+	ifconfig epair2b inet 203.0.112.254/24 up
+	ifconfig vtnet0 inet 203.0.113.1/24 up
+	jexec ha route -q add default 198.18.1.1
+	route -q add -host 203.0.121.1 203.0.113.2
+	route -q add -host 203.0.122.1 203.0.113.2
+	jexec xa route -q add -net 203.0.121.0/24 203.0.111.254
+	jexec xa route -q add -net 203.0.122.0/24 203.0.112.254
+	ifconfig vtnet1 vnet xa
+	jexec xa ifconfig vtnet1 inet 10.0.2.15/24 up
+}
+
 # host_behind_p1: the other end of vtnet0 is 203.0.150.10, a network of the first provider's.
 host_behind_p1() {
 	ifconfig vtnet0 vnet p1

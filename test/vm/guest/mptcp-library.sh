@@ -4,14 +4,6 @@
 
 mptcp=/amptcp/mptcp
 
-# ask WORDS...: a command to the Linux end; its answer is the next line on the console.
-ask() {
-	# To the console, wherever the caller's output goes.
-	echo "HOST $*" >&3
-	read -r answer
-	case $answer in failed*) return 1 ;; esac
-}
-
 # linux NAME: a counter of the Linux kernel's, in $value.
 linux() {
 	ask counters

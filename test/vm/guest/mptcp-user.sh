@@ -4,25 +4,10 @@
 #
 #	guest vtnet0 (203.0.113.1, .11) ==== tap (.2) Linux: port 5009 MPTCP, 5010 TCP, both send back what they get; 5011 HTTP over MPTCP
 . /amptcp/library.sh
-mptcp=/amptcp/mptcp
+. /amptcp/mptcp-library.sh
 mptcpctl=/amptcp/mptcpctl
 preload="env LD_PRELOAD=/amptcp/libmptcp_preload.so"
 
-# ask WORDS...: a command to the Linux end; its answer is the next line on the console.
-ask() {
-	echo "HOST $*"
-	read -r answer
-	case $answer in failed*) return 1 ;; esac
-}
-# linux NAME: a counter of the Linux kernel's, in $value.
-linux() {
-	ask counters
-	value=0
-	for pair in $answer; do
-		case $pair in "$1"=*) value=${pair#*=} ;; esac
-	done
-}
-ours() { sysctl -n "net.inet.mptcp.stats.$1"; }
 # is REQUEST NUMBER...: whether the first is the second.
 is() { [ "$1" = "$2" ]; }
 

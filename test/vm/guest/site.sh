@@ -11,27 +11,11 @@
 #	decapsulates, gleans -> server; its answers -> xb: lisp0, by the path the flow came by
 . /amptcp/library.sh
 
-# ask WORDS...: to the host; its answer is the next line on the console.
-ask() {
-	echo "HOST $*"
-	read -r answer
-	case $answer in failed*) return 1 ;; esac
-}
 # says WORDS PATTERN: what the host answers matches.
 says() {
 	ask "$1"
 	case $answer in $2) return 0 ;; esac
 	return 1
-}
-# until_true SECONDS COMMAND...: as wait_for, for what asks the host: its words must reach the console.
-until_true() {
-	_left=$(($1 * 4))
-	shift
-	while ! "$@"; do
-		_left=$((_left - 1))
-		[ $_left -gt 0 ] || return 1
-		sleep 0.25
-	done
 }
 kldload /amptcp/lisp.ko
 ifconfig epair5 create >/dev/null
@@ -69,7 +53,7 @@ result $started "amptcpd on FreeBSD's kernel: $answer"
 case $answer in 'freebsd xtr kernel') ok "... as xTR, with lisp(4)" ;; *) not_ok "as xTR, with lisp(4)" ;; esac
 jexec xb netstat -rn | grep -q '192.0.2.8/30 .*lisp0'
 result $? "its routes lead into lisp0"
-until_true 30 says registrations '*198.18.2.0/24=203.0.111.2,203.0.112.2*2001:db8:2::/64=203.0.111.2,203.0.112.2*'
+wait_for 30 says registrations '*198.18.2.0/24=203.0.111.2,203.0.112.2*2001:db8:2::/64=203.0.111.2,203.0.112.2*'
 result $? "the map-server knows the site, with both RLOCs"
 ask registrations
 note "registrations: $answer"
@@ -102,7 +86,7 @@ done
 # Every flow's way back is its way there.
 ask begin 198.18.2.20 5001 3000000
 two() { ask subflows; case $answer in *,*) return 0 ;; esac; return 1; }
-until_true 60 two
+wait_for 60 two
 result $? "a long transfer has two subflows"
 echo "$answer" | tr ',' '\n' | while read -r address port local remote; do
 	if gleaned | grep -q " 5001 $address $port path $remote $local gleaned"; then
@@ -117,24 +101,24 @@ case $answer in same*) ok "... and ends with hashes equal ($answer)" ;; *) not_o
 
 # A provider is lost here: the xTR knows at once, and tells.
 ask begin 198.18.2.20 5001 3000000
-until_true 60 two
+wait_for 60 two
 result $? "another long transfer"
 jexec xb ifconfig vtnet1 down
-until_true 30 says warnings '*the RLOC 203.0.112.2 is gone*'
+wait_for 30 says warnings '*the RLOC 203.0.112.2 is gone*'
 result $? "an interface goes down: the daemon sees it"
 ask finish
 case $answer in same*) ok "... the transfer goes on by the other path, hashes equal ($answer)" ;; *) not_ok "with a path lost: $answer" ;; esac
-until_true 60 says 'paths gateway' '*203.0.112.1>203.0.112.2 down*'
+wait_for 60 says 'paths gateway' '*203.0.112.1>203.0.112.2 down*'
 result $? "... and so does the gateway: $answer"
 jexec xb ifconfig vtnet1 up
 both_up() { ask paths xtr; [ "$(echo "$answer" | tr ',' '\n' | grep -c ' up ')" -ge 2 ]; }
-until_true 60 both_up
+wait_for 60 both_up
 result $? "up again: the paths are back"
 note "$answer"
 
 # The daemon dies in the middle of a transfer: the kernel goes on.
 ask begin 198.18.2.20 5001 3000000
-until_true 60 two
+wait_for 60 two
 result $? "a transfer"
 ask kill
 wait $agent
@@ -146,7 +130,7 @@ start_agent
 ask start
 result $? "the daemon starts again, and takes lisp0 over: $answer"
 # Nobody answered the gateway's probes meanwhile.
-until_true 60 says 'paths gateway' '*203.0.111.1>203.0.111.2 up*'
+wait_for 60 says 'paths gateway' '*203.0.111.1>203.0.111.2 up*'
 result $? "... and answers probes"
 ask echo 198.18.2.20 5001 300000
 case $answer in same*) ok "... hashes equal ($answer)" ;; *) not_ok "after the restart: $answer" ;; esac
@@ -154,6 +138,6 @@ ask stop
 result $? "it stops: $answer"
 wait $agent
 refuse "... lisp0 is gone" jexec xb ifconfig lisp0
-until_true 30 says registrations '192.0.2.8/30=203.0.111.1,203.0.112.1 2001:db8:9::8/126=203.0.111.1,203.0.112.1'
+wait_for 30 says registrations '192.0.2.8/30=203.0.111.1,203.0.112.1 2001:db8:9::8/126=203.0.111.1,203.0.112.1'
 result $? "... the map-server knows the site no more"
 for jail in xb hb; do jail -r $jail; done
