@@ -9,7 +9,6 @@
  * The device tells of every connection of the network stack. One of ours is known by its token, which its socket says once it
  * is connected; what was told of it before is kept as long as any connect is under way.
  */
-import { writeSync } from 'node:fs';
 import type { NativeDescriptors } from '../../native/linux/sockets.types.js';
 import type {
   NativeMptcpConnection,
@@ -17,31 +16,28 @@ import type {
   NativeMptcpEvent,
   NativeMptcpPart,
 } from '../../native/freebsd/mptcp.types.js';
-import { type SubflowRecord, SubflowTable } from '../../mptcp/subflows.js';
 import type { FlowRegistry } from './client-source.js';
+import {
+  codeOf,
+  type ConnectionOwner,
+  PathManagedConnection,
+  PathManagedConnections,
+} from '../path-managed.js';
 import {
   type Clock,
   type Endpoint,
   type Flow,
-  type MptcpConnection,
-  type MptcpEvent,
   PlatformError,
   type SocketHandle,
   type Subflow,
-  type SubflowInfo,
   type SubflowRequest,
 } from '../platform.js';
 
 /** Local ports tried for a subflow before EADDRINUSE is given up to. */
 const ATTEMPTS = 64;
-/** Tokens whose events are kept until their connect is known to have succeeded. */
-const MAX_EARLY = 1024;
-/** Closed subflows whose counters are remembered. */
-const KEEP_CLOSED = 16;
 /** Events are taken in pieces; a peer that makes many must not keep the loop. */
 const MAX_PIECES = 64;
 
-const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'EIO';
 const same = (a: Endpoint, b: Endpoint): boolean => a.address === b.address && a.port === b.port;
 
 export interface MultipathParts {
@@ -51,13 +47,9 @@ export interface MultipathParts {
   nextPort(address: string): number;
 }
 
-export class Multipath {
+export class Multipath implements ConnectionOwner<NativeMptcpEvent> {
   readonly #control: NativeMptcpControl;
-  readonly #connections = new Map<number, MultipathConnection>();
-  /** Events that overtook the outcome of their connect, by token. */
-  readonly #early = new Map<number, NativeMptcpEvent[]>();
-  #underWay = 0;
-  #lost = 0;
+  readonly #connections = new PathManagedConnections<NativeMptcpEvent, MultipathConnection>();
 
   /** @throws Error when the descriptor is none of a module this program knows. */
   constructor(
@@ -71,40 +63,37 @@ export class Multipath {
     return this.#control;
   }
 
-  /** Times the kernel had more events than room for them; connections were looked at one by one then. */
+  get clock(): Clock {
+    return this.parts.clock;
+  }
+
   get overruns(): number {
-    return this.#lost;
+    return this.#connections.overruns;
   }
 
   /** Runs a connect; events of tokens not known yet are kept meanwhile. */
-  async during<T>(connect: () => Promise<T>): Promise<T> {
-    this.#underWay++;
-    try {
-      return await connect();
-    } finally {
-      if (--this.#underWay === 0) this.#early.clear();
-    }
+  during<T>(connect: () => Promise<T>): Promise<T> {
+    return this.#connections.during(connect);
   }
 
   /** A connected socket's connection; within `during`. `registry`: it is in a client's name, and so will be its subflows. */
   connection(descriptor: SocketHandle, flow: Flow, registry?: FlowRegistry): MultipathConnection {
-    const lost = this.#lost;
+    const lost = this.overruns;
     this.#onEvents();
     const state = this.parts.native.socket(descriptor);
     const connection = new MultipathConnection(this, descriptor, flow, state, registry);
-    const { token } = connection;
-    if (token === undefined) return connection;
-    this.#connections.set(token, connection);
-    const early = this.#early.get(token) ?? [];
-    this.#early.delete(token);
-    for (const event of early) connection.onKernelEvent(event);
-    if (this.#lost !== lost) connection.resynchronise();
+    this.#connections.add(connection);
+    this.#connections.deliverEarly(connection);
+    if (connection.token !== undefined && this.overruns !== lost) connection.resynchronise();
     return connection;
   }
 
-  forget(connection: MultipathConnection): void {
-    if (connection.token !== undefined && this.#connections.get(connection.token) === connection)
-      this.#connections.delete(connection.token);
+  forget(connection: PathManagedConnection<NativeMptcpEvent>): void {
+    this.#connections.forget(connection);
+  }
+
+  reset(descriptor: SocketHandle): void {
+    this.parts.descriptors.reset(descriptor);
   }
 
   #onEvents(): void {
@@ -114,112 +103,56 @@ export class Multipath {
       if (events.length === 0) break;
       for (const event of events) {
         lost ||= event.lost > 0;
-        const connection = this.#connections.get(event.token);
-        if (connection) connection.onKernelEvent(event);
-        else if (this.#underWay > 0) this.#keepEarly(event);
+        this.#connections.deliver(event);
       }
     }
-    if (!lost) return;
-    this.#lost++;
-    for (const connection of [...this.#connections.values()]) connection.resynchronise();
-  }
-
-  /** Of a connection that has not been told to us yet, perhaps; or of somebody else's. */
-  #keepEarly(event: NativeMptcpEvent): void {
-    const known = this.#early.get(event.token);
-    if (known) known.push(event);
-    else this.#early.set(event.token, [event]);
-    if (this.#early.size > MAX_EARLY) this.#early.delete(this.#early.keys().next().value!);
+    if (lost) this.#connections.overrun();
   }
 
   close(): void {
-    for (const connection of [...this.#connections.values()]) connection.dispose();
+    this.#connections.dispose();
     this.#control.close();
   }
 }
 
-type SubflowCounters = NativeMptcpConnection['subflows'][number];
-
-export class MultipathConnection implements MptcpConnection {
-  readonly token?: number;
-  readonly #table: SubflowTable;
+export class MultipathConnection extends PathManagedConnection<
+  NativeMptcpEvent,
+  NativeMptcpConnection['subflows'][number]
+> {
   /** The kernel's number of a subflow, by ours. */
   readonly #numbers = new Map<number, number>([[0, 0]]);
-  readonly #counters = new Map<number, SubflowCounters>();
-  readonly #listeners: ((event: MptcpEvent) => void)[] = [];
-  /** Told before anybody listens. */
-  #early: MptcpEvent[] = [];
-  #protocol: 'mptcp' | 'tcp' = 'mptcp';
-  #established = false;
-  #disposed = false;
-  #closed = false;
 
   constructor(
     private readonly multipath: Multipath,
-    readonly socket: SocketHandle,
-    readonly flow: Flow,
+    socket: SocketHandle,
+    flow: Flow,
     state: NativeMptcpConnection | undefined,
     private readonly registry?: FlowRegistry,
   ) {
-    this.#table = new SubflowTable({ local: flow.local, remote: flow.remote }, this.#clock.now());
-    if (state && state.token !== 0) this.token = state.token;
-    if (!state || state.state === 'fallback' || this.token === undefined) this.#fallBack();
+    super(multipath, socket, flow, 'mptcp', state?.token);
+    if (!state || state.state === 'fallback' || this.token === undefined) this.fallBack();
   }
-
-  get #clock(): Clock {
-    return this.multipath.parts.clock;
-  }
-
-  get protocol(): 'mptcp' | 'tcp' {
-    return this.#protocol;
-  }
-
-  #emit(event: MptcpEvent): void {
-    if (this.#disposed) return;
-    if (this.#listeners.length === 0) this.#early.push(event);
-    else for (const listener of this.#listeners) listener(event);
-  }
-
-  onEvent(listener: (event: MptcpEvent) => void): void {
-    this.#listeners.push(listener);
-    const early = this.#early;
-    this.#early = [];
-    for (const event of early) listener(event);
-  }
-
-  #subflow({ id, local, remote, state, backup }: SubflowRecord): Subflow {
-    return { id, flow: { local, remote }, state, backup };
-  }
-
-  // ---------------------------------------------------------------- what the kernel tells
 
   /** @internal */
   onKernelEvent(event: NativeMptcpEvent): void {
     switch (event.type) {
       case 'established':
-        this.#becomeEstablished();
+        this.becomeEstablished();
         break;
       case 'fallback':
-        this.#fallBack();
+        this.fallBack();
         break;
-      case 'subflow-up': {
-        const record = this.#table.established(event.local, event.remote, this.#clock.now());
-        if (record) this.#subflowEstablished(record);
+      case 'subflow-up':
+        this.subflowJoined(event.local, event.remote);
         break;
-      }
       case 'subflow-down':
-        this.#subflowClosed(event);
+        this.subflowClosed(event.local, event.remote, event.error);
         break;
       case 'announced':
-        this.#emit({
-          type: 'announced',
-          address: event.remote.address,
-          ...(event.remote.port === 0 ? {} : { port: event.remote.port }),
-          addressId: event.addressId,
-        });
+        this.announced(event.remote, event.addressId);
         break;
       case 'closed':
-        this.#over();
+        this.end();
         break;
       case 'created':
       case 'removed':
@@ -228,84 +161,39 @@ export class MultipathConnection implements MptcpConnection {
     }
   }
 
-  #becomeEstablished(): void {
-    if (this.#established) return;
-    this.#established = true;
-    this.#emit({ type: 'established' });
+  protected override onPruned(id: number): void {
+    super.onPruned(id);
+    this.#numbers.delete(id);
   }
 
-  #fallBack(): void {
-    if (this.#protocol === 'tcp') return;
-    this.#protocol = 'tcp';
-    this.multipath.forget(this);
-    this.#emit({ type: 'fallback' });
-  }
-
-  #over(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#emit({ type: 'closed' });
-    this.multipath.forget(this);
-  }
-
-  #subflowEstablished(record: SubflowRecord): void {
-    this.#emit({ type: 'subflow-established', subflow: this.#subflow(record) });
-  }
-
-  #subflowClosed({ local, remote, error }: Pick<NativeMptcpEvent, 'local' | 'remote' | 'error'>): void {
-    const outcome = this.#table.closed(local, remote, this.#clock.now());
-    if (!outcome) return;
-    const { record, refused } = outcome;
-    const code = error ?? (refused ? 'ELIMIT' : undefined);
-    this.#emit({
-      type: 'subflow-closed',
-      subflow: this.#subflow(record),
-      ...(code === undefined ? {} : { code }),
-      ...(refused ? { refused: true } : {}),
-    });
-    for (const id of this.#table.prune(KEEP_CLOSED)) {
-      this.#counters.delete(id);
-      this.#numbers.delete(id);
-    }
-  }
-
-  /** @internal Events were lost: compare with what the kernel says. */
+  /** @internal */
   resynchronise(): void {
-    const seen = this.#look();
+    const seen = this.look();
     if (seen === undefined) {
-      this.#over();
+      this.end();
       return;
     }
-    if (seen.state === 'fallback') this.#fallBack();
-    else if (seen.state === 'established') this.#becomeEstablished();
-    for (const record of this.#table.list()) {
-      if (record.state === 'closed') continue;
-      const there = this.#counters.get(record.id);
-      if (record.state === 'joining' && there?.state === 'established') {
-        const changed = this.#table.established(record.local, record.remote, this.#clock.now());
-        if (changed) this.#subflowEstablished(changed);
-      } else if (record.state === 'established' && there?.state === 'closed') {
-        this.#subflowClosed(record);
-      }
-    }
+    if (seen.state === 'fallback') this.fallBack();
+    else if (seen.state === 'established') this.becomeEstablished();
+    this.compare(({ id }) => this.counters.get(id)?.state);
   }
 
   /** What the kernel counts now, remembered by subflow. undefined: the connection is gone. */
-  #look(): NativeMptcpConnection | undefined {
-    if (this.#closed || this.#disposed) return undefined;
+  protected look(): NativeMptcpConnection | undefined {
+    if (this.over) return undefined;
     // By its token: the descriptor belongs to the relay, which may have closed it. Plain TCP has none.
     const seen =
-      this.token === undefined || this.#protocol === 'tcp'
+      this.token === undefined || this.protocol === 'tcp'
         ? this.#ownSocket()
         : this.multipath.control.connection(this.token);
     if (seen === undefined) return undefined;
-    for (const record of this.#table.list()) {
+    for (const record of this.table.list()) {
       const info = seen.subflows.find(
         (one) =>
           same({ address: one.localAddress, port: one.localPort }, record.local) &&
           same({ address: one.remoteAddress, port: one.remotePort }, record.remote),
       );
-      if (info) this.#counters.set(record.id, info);
+      if (info) this.counters.set(record.id, info);
     }
     return seen;
   }
@@ -323,59 +211,22 @@ export class MultipathConnection implements MptcpConnection {
 
   // ---------------------------------------------------------------- what the gateway asks
 
-  subflows(): SubflowInfo[] {
-    this.#look();
-    return this.#table.list().map((record) => {
-      const counted = this.#counters.get(record.id);
-      return {
-        ...this.#subflow(record),
-        ...(counted === undefined
-          ? {}
-          : {
-              bytesSent: counted.bytesSent,
-              bytesReceived: counted.bytesReceived,
-              retransmits: counted.retransmits,
-              rttMs: counted.rttMs,
-              congestionWindow: counted.congestionWindow,
-            }),
-      };
-    });
-  }
-
-  #needMptcp(doing: string): number {
-    if (this.#disposed || this.#closed)
-      throw new PlatformError(`${doing}: the connection is closed`, 'ENOTCONN');
-    if (this.#protocol === 'tcp' || this.token === undefined)
-      throw new PlatformError(
-        `${doing}: the connection is plain TCP, its server does not speak MPTCP`,
-        'EOPNOTSUPP',
-      );
-    return this.token;
-  }
-
   async addSubflow(request: SubflowRequest): Promise<Subflow> {
-    const token = this.#needMptcp('adding a subflow');
-    if (!this.#established)
-      throw new PlatformError('adding a subflow: no data has been exchanged yet', 'EAGAIN');
-    if (this.#table.full)
-      throw new PlatformError(
-        `adding a subflow: the peer takes ${this.#table.limit} besides the first`,
-        'ELIMIT',
-      );
+    const token = this.needRoom();
     const { nextPort } = this.multipath.parts;
     for (let attempt = 0; ; attempt++) {
       const local = { address: request.localAddress, port: nextPort(request.localAddress) };
       const remote = { ...request.remote };
       const backup = request.backup ?? false;
-      const record = this.#table.add(local, remote, { backup, now: this.#clock.now() });
+      const record = this.table.add(local, remote, { backup, now: this.multipath.clock.now() });
       if (!record) throw new PlatformError('adding a subflow: no number is free', 'ELIMIT');
       try {
         request.beforeSyn({ local, remote });
         this.registry?.register({ local, remote });
         this.#numbers.set(record.id, this.multipath.control.addSubflow(token, local, remote, backup));
-        return this.#subflow(record);
+        return this.subflow(record);
       } catch (error) {
-        this.#table.cancel(record.id);
+        this.table.cancel(record.id);
         this.registry?.forget({ local, remote });
         const code = codeOf(error);
         // Taken, or the 4-tuple is still in TIME_WAIT: another port will do.
@@ -391,53 +242,26 @@ export class MultipathConnection implements MptcpConnection {
     }
   }
 
-  /** @throws PlatformError ENOENT */
-  #find(id: number, doing: string): SubflowRecord {
-    const record = this.#table.get(id);
-    if (!record || record.state === 'closed' || !this.#numbers.has(id))
-      throw new PlatformError(`${doing}: there is no subflow ${id}`, 'ENOENT');
-    return record;
+  /** The kernel's number. @throws PlatformError ENOENT */
+  #number(id: number, doing: string): number {
+    const number = this.#numbers.get(this.find(id, doing).id);
+    if (number === undefined) throw new PlatformError(`${doing}: there is no subflow ${id}`, 'ENOENT');
+    return number;
   }
 
   async removeSubflow(id: number): Promise<void> {
-    const token = this.#needMptcp('removing a subflow');
-    this.#find(id, 'removing a subflow');
-    this.#look();
-    this.#table.markRemoving(id);
+    const token = this.needMptcp('removing a subflow');
+    const number = this.#number(id, 'removing a subflow');
+    this.look();
+    this.table.markRemoving(id);
     // Gone in between: its event is on the way.
-    this.multipath.control.removeSubflow(token, this.#numbers.get(id)!);
+    this.multipath.control.removeSubflow(token, number);
   }
 
   async setBackup(id: number, backup: boolean): Promise<void> {
-    const token = this.#needMptcp('changing a subflow');
-    const record = this.#find(id, 'changing a subflow');
-    this.multipath.control.setBackup(token, this.#numbers.get(id)!, backup);
+    const token = this.needMptcp('changing a subflow');
+    const record = this.find(id, 'changing a subflow');
+    this.multipath.control.setBackup(token, this.#number(id, 'changing a subflow'), backup);
     record.backup = backup;
-  }
-
-  write(octets: Uint8Array): void {
-    try {
-      writeSync(this.socket, octets);
-    } catch (error) {
-      throw new PlatformError(
-        `writing to ${this.flow.remote.address}: ${(error as Error).message}`,
-        codeOf(error),
-        { cause: error },
-      );
-    }
-  }
-
-  abandon(): void {
-    if (this.#disposed) return;
-    this.multipath.parts.descriptors.reset(this.socket);
-    this.dispose();
-  }
-
-  dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.multipath.forget(this);
-    this.#listeners.length = 0;
-    this.#early = [];
   }
 }

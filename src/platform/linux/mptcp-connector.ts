@@ -10,7 +10,7 @@
  * which exists from the moment connect() was called. That may be in another thread, so what is said of unknown tokens is kept
  * as long as any connect is under way.
  */
-import { readFileSync, writeSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { nativePart } from '../../native/index.js';
 import type { NativeMptcp, NativeSubflowInfo } from '../../native/linux/sockets.types.js';
 import {
@@ -25,7 +25,7 @@ import {
   type PmEvent,
 } from '../../mptcp/path-manager.js';
 import { LocalEndpoints } from '../../mptcp/ports.js';
-import { type SubflowRecord, SubflowTable } from '../../mptcp/subflows.js';
+import type { SubflowRecord } from '../../mptcp/subflows.js';
 import {
   type Clock,
   type ConnectOptions,
@@ -33,21 +33,21 @@ import {
   type Flow,
   type MptcpConnection,
   type MptcpConnector,
-  type MptcpEvent,
   PlatformError,
   type SocketHandle,
   type Subflow,
-  type SubflowInfo,
   type SubflowRequest,
 } from '../platform.js';
+import {
+  codeOf,
+  type ConnectionOwner,
+  PathManagedConnection,
+  PathManagedConnections,
+} from '../path-managed.js';
 import { type HostNetwork, LISP_MARK } from './host-network.js';
 
 /** Local endpoints tried before EADDRINUSE is given up to. */
 const ATTEMPTS = 64;
-/** Tokens whose events are kept until their connect is known to have succeeded. */
-const MAX_EARLY = 1024;
-/** Closed subflows whose counters are remembered. */
-const KEEP_CLOSED = 16;
 /** Between the event and the kernel's readiness for a further subflow. */
 const JOIN_RETRY_MS = [5, 100];
 /**
@@ -83,7 +83,6 @@ const ERRNO: Record<number, string> = {
 };
 const errnoName = (errno: number): string => ERRNO[errno] ?? `E${errno}`;
 
-const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'EIO';
 const asPlatformError = (error: unknown, doing: string): PlatformError =>
   error instanceof PlatformError
     ? error
@@ -105,20 +104,16 @@ export interface ConnectorOptions {
   random?: () => number;
 }
 
-export class LinuxMptcpConnector implements MptcpConnector {
+export class LinuxMptcpConnector implements MptcpConnector, ConnectionOwner<PmEvent> {
   readonly #host: HostNetwork;
   readonly #clock: Clock;
   readonly #native: NativeMptcp;
   readonly #endpoints: LocalEndpoints;
   readonly #connecting = new Map<number, (error: string | undefined) => void>();
-  readonly #connections = new Map<number, LinuxMptcpConnection>();
-  /** Events that overtook the outcome of their connect, by token. */
-  readonly #early = new Map<number, PmEvent[]>();
-  #underWay = 0;
+  readonly #connections = new PathManagedConnections<PmEvent, LinuxMptcpConnection>();
   #multipath = false;
   #family = 0;
   #started = false;
-  #overruns = 0;
 
   constructor({ host, clock, native, random }: ConnectorOptions) {
     this.#host = host;
@@ -133,7 +128,12 @@ export class LinuxMptcpConnector implements MptcpConnector {
 
   /** Times the kernel had more events than room for them; connections were looked at one by one then. */
   get overruns(): number {
-    return this.#overruns;
+    return this.#connections.overruns;
+  }
+
+  /** @internal */
+  get clock(): Clock {
+    return this.#clock;
   }
 
   async start(): Promise<void> {
@@ -205,22 +205,19 @@ export class LinuxMptcpConnector implements MptcpConnector {
     timeoutMs: number,
   ): Promise<LinuxMptcpConnection> {
     const { address, port } = flow.remote;
-    const overruns = this.#overruns;
-    this.#underWay++;
-    try {
+    return await this.#connections.during(async () => {
+      const { overruns } = this;
       const error = this.#native.connect(descriptor, address, port, timeoutMs)
         ? undefined
         : await new Promise<string | undefined>((resolve) => this.#connecting.set(descriptor, resolve));
       if (error !== undefined) throw new PlatformError(`connect to ${show(flow.remote)}: ${error}`, error);
-      const connection = new LinuxMptcpConnection(this, descriptor, flow, mptcp, this.#clock, this.#native);
-      if (connection.token !== undefined) this.#connections.set(connection.token, connection);
+      const connection = new LinuxMptcpConnection(this, descriptor, flow, mptcp, this.#native);
+      this.#connections.add(connection);
       connection.up();
-      for (const event of this.#takeEarly(connection.token)) connection.onPathManager(event);
-      if (this.#overruns !== overruns) connection.resynchronise();
+      this.#connections.deliverEarly(connection);
+      if (this.overruns !== overruns) connection.resynchronise();
       return connection;
-    } finally {
-      if (--this.#underWay === 0) this.#early.clear();
-    }
+    });
   }
 
   #prepare(
@@ -281,37 +278,19 @@ export class LinuxMptcpConnector implements MptcpConnector {
   }
 
   /** @internal */
-  forget(connection: LinuxMptcpConnection): void {
-    if (connection.token !== undefined && this.#connections.get(connection.token) === connection)
-      this.#connections.delete(connection.token);
+  forget(connection: PathManagedConnection<PmEvent>): void {
+    this.#connections.forget(connection);
   }
 
-  /** Of a connection that has not been told to us yet, perhaps; or of somebody else's. */
-  #keepEarly(event: PmEvent): void {
-    const known = this.#early.get(event.token);
-    if (known) known.push(event);
-    else this.#early.set(event.token, [event]);
-    if (this.#early.size > MAX_EARLY) this.#early.delete(this.#early.keys().next().value!);
-  }
-
-  #takeEarly(token: number | undefined): PmEvent[] {
-    if (token === undefined) return [];
-    const events = this.#early.get(token);
-    this.#early.delete(token);
-    return events ?? [];
+  /** @internal */
+  reset(descriptor: SocketHandle): void {
+    nativePart('descriptors').reset(descriptor);
   }
 
   #onEvents(batch: Buffer[], overrun: boolean): void {
     for (const datagram of batch)
-      for (const event of decodeEvents(datagram)) {
-        const connection = this.#connections.get(event.token);
-        if (connection) connection.onPathManager(event);
-        else if (this.#underWay > 0) this.#keepEarly(event);
-      }
-    if (overrun) {
-      this.#overruns++;
-      for (const connection of [...this.#connections.values()]) connection.resynchronise();
-    }
+      for (const event of decodeEvents(datagram)) this.#connections.deliver(event);
+    if (overrun) this.#connections.overrun();
   }
 
   async stop(): Promise<void> {
@@ -319,7 +298,7 @@ export class LinuxMptcpConnector implements MptcpConnector {
     this.#started = false;
     this.#native.stop();
     this.#multipath = false;
-    for (const connection of [...this.#connections.values()]) connection.dispose();
+    this.#connections.dispose();
     // The native side has reported every connect under way as cancelled; the reports arrive with the next turn.
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -333,61 +312,39 @@ function readSysctl(path: string): string | undefined {
   }
 }
 
-class LinuxMptcpConnection implements MptcpConnection {
-  readonly token?: number;
-  readonly #table: SubflowTable;
-  readonly #counters = new Map<number, NativeSubflowInfo>();
-  readonly #listeners: ((event: MptcpEvent) => void)[] = [];
-  /** Told before anybody listens. */
-  #early: MptcpEvent[] = [];
-  #protocol: 'mptcp' | 'tcp';
+class LinuxMptcpConnection extends PathManagedConnection<PmEvent, NativeSubflowInfo> {
   /** In the handshake. */
-  readonly #fellBack: boolean = false;
-  #established = false;
-  #disposed = false;
-  #closed = false;
+  readonly #fellBack: boolean;
   #timer: unknown;
 
   constructor(
     private readonly connector: LinuxMptcpConnector,
     private readonly descriptor: number,
-    readonly flow: Flow,
+    flow: Flow,
     mptcp: boolean,
-    private readonly clock: Clock,
     private readonly native: NativeMptcp,
   ) {
-    this.#table = new SubflowTable({ local: flow.local, remote: flow.remote }, clock.now());
-    this.#protocol = mptcp ? 'mptcp' : 'tcp';
-    if (!mptcp) return;
-    const info = native.info(descriptor);
-    if (info !== undefined && info.token !== 0) this.token = info.token;
+    const info = mptcp ? native.info(descriptor) : undefined;
+    super(connector, descriptor, flow, mptcp ? 'mptcp' : 'tcp', info?.token);
     this.#fellBack = info === undefined || info.fallback;
-  }
-
-  get socket(): SocketHandle {
-    return this.descriptor;
-  }
-
-  get protocol(): 'mptcp' | 'tcp' {
-    return this.#protocol;
   }
 
   /** The handshake is over: what has it become? */
   up(): void {
-    if (this.#protocol === 'tcp') return;
-    if (this.#fellBack) this.#fallBack();
+    if (this.protocol === 'tcp') return;
+    if (this.#fellBack) this.fallBack();
     else this.#settle(0);
   }
 
   /** A fall-back after the handshake has no event: look a few times until the connection is established. */
   #settle(step: number): void {
     const delay = SETTLE_MS[step];
-    if (delay === undefined || this.#disposed) return;
-    this.#timer = this.clock.setTimeout(() => {
+    if (delay === undefined || this.disposed) return;
+    this.#timer = this.connector.clock.setTimeout(() => {
       this.#timer = undefined;
-      if (this.#disposed || this.#established || this.#protocol === 'tcp') return;
+      if (this.disposed || this.established || this.protocol === 'tcp') return;
       const info = this.#info();
-      if (info?.fallback) this.#fallBack();
+      if (info?.fallback) this.fallBack();
       else this.#settle(step + 1);
     }, delay);
   }
@@ -398,61 +355,30 @@ class LinuxMptcpConnection implements MptcpConnection {
     return info && info.token === this.token ? info : undefined;
   }
 
-  #fallBack(): void {
-    if (this.#protocol === 'tcp') return;
-    this.#protocol = 'tcp';
-    this.connector.forget(this);
-    this.#emit({ type: 'fallback' });
-  }
-
-  #emit(event: MptcpEvent): void {
-    if (this.#disposed) return;
-    if (this.#listeners.length === 0) this.#early.push(event);
-    else for (const listener of this.#listeners) listener(event);
-  }
-
-  onEvent(listener: (event: MptcpEvent) => void): void {
-    this.#listeners.push(listener);
-    const early = this.#early;
-    this.#early = [];
-    for (const event of early) listener(event);
-  }
-
-  #subflow({ id, local, remote, state, backup }: SubflowRecord): Subflow {
-    return { id, flow: { local, remote }, state, backup };
-  }
-
   /** @internal */
-  onPathManager(event: PmEvent): void {
-    const now = this.clock.now();
+  onKernelEvent(event: PmEvent): void {
     switch (event.event) {
       case 'established':
-        this.#becomeEstablished();
+        this.becomeEstablished();
         break;
-      case 'subflow-established': {
-        const record = this.#table.established(event.local, event.remote, now);
-        if (record) this.#subflowEstablished(record);
+      case 'subflow-established':
+        this.subflowJoined(event.local, event.remote);
         break;
-      }
       case 'subflow-closed':
-        this.#subflowClosed(event);
+        this.subflowClosed(
+          event.local,
+          event.remote,
+          event.error === undefined ? undefined : errnoName(event.error),
+        );
         break;
       case 'subflow-priority':
-        this.#table.priority(event.local, event.remote, event.backup ?? false);
+        this.table.priority(event.local, event.remote, event.backup ?? false);
         break;
       case 'announced':
-        if (event.remote)
-          this.#emit({
-            type: 'announced',
-            address: event.remote.address,
-            ...(event.remote.port === 0 ? {} : { port: event.remote.port }),
-            addressId: event.remoteId ?? 0,
-          });
+        if (event.remote) this.announced(event.remote, event.remoteId ?? 0);
         break;
       case 'closed':
-        this.#closed = true;
-        this.#emit({ type: 'closed' });
-        this.connector.forget(this);
+        this.end();
         break;
       case 'created':
       case 'removed':
@@ -460,17 +386,10 @@ class LinuxMptcpConnection implements MptcpConnection {
     }
   }
 
-  #becomeEstablished(): void {
-    if (this.#established) return;
-    this.#established = true;
-    this.#emit({ type: 'established' });
-  }
-
-  #subflowEstablished(record: SubflowRecord): void {
-    this.#emit({ type: 'subflow-established', subflow: this.#subflow(record) });
+  protected override onJoined(record: SubflowRecord): void {
     for (const delay of REGULAR_AFTER_MS) {
-      this.clock.setTimeout(() => {
-        if (this.#disposed || this.#closed || record.state !== 'established' || record.backup) return;
+      this.connector.clock.setTimeout(() => {
+        if (this.over || record.state !== 'established' || record.backup) return;
         try {
           this.#setPriority(record, false);
         } catch {
@@ -486,106 +405,44 @@ class LinuxMptcpConnection implements MptcpConnection {
     this.connector.command({ command: 'set-flags', token: this.token, local, remote, backup });
   }
 
-  #subflowClosed(event: PmEvent): void {
-    const outcome = this.#table.closed(event.local, event.remote, this.clock.now());
-    if (!outcome) return;
-    const { record, refused } = outcome;
-    const code = event.error === undefined ? (refused ? 'ELIMIT' : undefined) : errnoName(event.error);
-    this.#emit({
-      type: 'subflow-closed',
-      subflow: this.#subflow(record),
-      ...(code === undefined ? {} : { code }),
-      ...(refused ? { refused: true } : {}),
-    });
-    for (const id of this.#table.prune(KEEP_CLOSED)) this.#counters.delete(id);
-  }
-
-  /** @internal Events were lost: compare with what the socket says. */
+  /** @internal */
   resynchronise(): void {
-    const seen = this.#look();
+    const seen = this.look();
     if (!seen) return;
-    const now = this.clock.now();
-    if (this.#protocol === 'mptcp' && !this.#established && this.#info()?.fallback === false)
-      this.#becomeEstablished();
-    for (const record of this.#table.list()) {
-      if (record.state === 'closed') continue;
-      const there = seen.some((info) => sameFlow(info, record));
-      if (record.state === 'joining' && there) {
-        const changed = this.#table.established(record.local, record.remote, now);
-        if (changed) this.#subflowEstablished(changed);
-      } else if (record.state === 'established' && !there) {
-        this.#subflowClosed({
-          event: 'subflow-closed',
-          token: this.token ?? 0,
-          local: record.local,
-          remote: record.remote,
-        });
-      }
-    }
+    if (this.protocol === 'mptcp' && !this.established && this.#info()?.fallback === false)
+      this.becomeEstablished();
+    this.compare((record) => (seen.some((info) => sameFlow(info, record)) ? 'established' : 'closed'));
   }
 
   /** What the kernel counts now, remembered by subflow. undefined: the socket is gone. */
-  #look(): NativeSubflowInfo[] | undefined {
-    if (this.#closed || this.#disposed) return undefined;
+  protected look(): NativeSubflowInfo[] | undefined {
+    if (this.over) return undefined;
     const seen = this.native.subflows(this.descriptor);
     if (!seen || seen.token !== (this.token ?? 0)) return undefined;
     // A TCP socket has no token: that the descriptor is not somebody else's by now is told by the addresses.
     if (this.token === undefined && !(seen.subflows[0] && sameFlow(seen.subflows[0], this.flow)))
       return undefined;
-    for (const record of this.#table.list()) {
+    for (const record of this.table.list()) {
       if (record.state === 'closed') continue;
       const info = seen.subflows.find((one) => sameFlow(one, record));
-      if (info) this.#counters.set(record.id, info);
+      if (info) this.counters.set(record.id, info);
     }
     return seen.subflows;
   }
 
-  subflows(): SubflowInfo[] {
-    this.#look();
-    return this.#table.list().map((record) => {
-      const counted = this.#counters.get(record.id);
-      return {
-        ...this.#subflow(record),
-        ...(counted === undefined
-          ? {}
-          : {
-              bytesSent: counted.bytesSent,
-              bytesReceived: counted.bytesReceived,
-              retransmits: counted.retransmits,
-              rttMs: counted.rttMs,
-              congestionWindow: counted.congestionWindow,
-            }),
-      };
-    });
-  }
-
-  #needMptcp(doing: string): number {
-    if (this.#disposed || this.#closed)
-      throw new PlatformError(`${doing}: the connection is closed`, 'ENOTCONN');
-    if (this.#protocol === 'tcp' || this.token === undefined)
-      throw new PlatformError(
-        `${doing}: the connection is plain TCP, its server does not speak MPTCP`,
-        'EOPNOTSUPP',
-      );
-    return this.token;
-  }
-
   async addSubflow(request: SubflowRequest): Promise<Subflow> {
-    const token = this.#needMptcp('adding a subflow');
-    if (!this.#established)
-      throw new PlatformError('adding a subflow: no data has been exchanged yet', 'EAGAIN');
-    if (this.#table.full)
-      throw new PlatformError(
-        `adding a subflow: the peer takes ${this.#table.limit} besides the first`,
-        'ELIMIT',
-      );
+    const token = this.needRoom();
     const backup = request.backup ?? false;
     let retries = 0;
     for (let attempt = 0; ; attempt++) {
       const local = { address: request.localAddress, port: this.connector.nextPort(request.localAddress) };
       // The kernel binds the port only when the SYN is about to leave, after the pin was made: look first.
       if (!this.#portFree(local) && attempt < ATTEMPTS) continue;
-      const record = this.#table.add(local, { ...request.remote }, { backup, now: this.clock.now() });
+      const record = this.table.add(
+        local,
+        { ...request.remote },
+        { backup, now: this.connector.clock.now() },
+      );
       if (!record) throw new PlatformError('adding a subflow: no Address ID is free', 'ELIMIT');
       try {
         request.beforeSyn({ local, remote: { ...request.remote } });
@@ -596,16 +453,16 @@ class LinuxMptcpConnection implements MptcpConnection {
           remote: request.remote,
           backup: true,
         });
-        return this.#subflow(record);
+        return this.subflow(record);
       } catch (error) {
-        this.#table.cancel(record.id);
+        this.table.cancel(record.id);
         const code = codeOf(error);
         if (code === 'EADDRINUSE' && attempt < ATTEMPTS) continue;
         // Not yet fully established, whatever the event said; or, for good, half-closed already.
         const delay = code === 'ENOTCONN' ? JOIN_RETRY_MS[retries++] : undefined;
         if (delay !== undefined) {
-          await new Promise<void>((resolve) => this.clock.setTimeout(resolve, delay));
-          this.#needMptcp('adding a subflow');
+          await new Promise<void>((resolve) => this.connector.clock.setTimeout(resolve, delay));
+          this.needMptcp('adding a subflow');
           continue;
         }
         if (code === 'ENOTCONN')
@@ -624,12 +481,10 @@ class LinuxMptcpConnection implements MptcpConnection {
   }
 
   async removeSubflow(id: number): Promise<void> {
-    const token = this.#needMptcp('removing a subflow');
-    const record = this.#table.get(id);
-    if (!record || record.state === 'closed')
-      throw new PlatformError(`removing a subflow: there is no subflow ${id}`, 'ENOENT');
-    this.#look();
-    this.#table.markRemoving(id);
+    const token = this.needMptcp('removing a subflow');
+    const record = this.find(id, 'removing a subflow');
+    this.look();
+    this.table.markRemoving(id);
     // RM_ADDR travels on the others: the peer gives the subflow up at once and sends again, elsewhere, what was on
     // its way there. A FIN or RST on the path itself may never arrive.
     try {
@@ -652,19 +507,16 @@ class LinuxMptcpConnection implements MptcpConnection {
   }
 
   async setBackup(id: number, backup: boolean): Promise<void> {
-    this.#needMptcp('changing a subflow');
-    const record = this.#table.get(id);
-    if (!record || record.state === 'closed')
-      throw new PlatformError(`changing a subflow: there is no subflow ${id}`, 'ENOENT');
+    this.needMptcp('changing a subflow');
+    const record = this.find(id, 'changing a subflow');
     this.#setPriority(record, backup);
     record.backup = backup;
   }
 
   /** MP_PRIO that says what holds already: it goes out at once, and every segment of MPTCP's has the DATA_ACK. */
   acknowledge(): void {
-    const first = this.#table.get(0);
-    if (this.#disposed || this.#closed || this.#protocol !== 'mptcp' || first?.state !== 'established')
-      return;
+    const first = this.table.get(0);
+    if (this.over || this.protocol !== 'mptcp' || first?.state !== 'established') return;
     try {
       this.#setPriority(first, first.backup);
     } catch {
@@ -672,26 +524,9 @@ class LinuxMptcpConnection implements MptcpConnection {
     }
   }
 
-  write(octets: Uint8Array): void {
-    try {
-      writeSync(this.descriptor, octets);
-    } catch (error) {
-      throw asPlatformError(error, `writing to ${show(this.flow.remote)}`);
-    }
-  }
-
-  abandon(): void {
-    if (this.#disposed) return;
-    nativePart('descriptors').reset(this.descriptor);
-    this.dispose();
-  }
-
-  dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    if (this.#timer !== undefined) this.clock.clearTimeout(this.#timer);
-    this.connector.forget(this);
-    this.#listeners.length = 0;
-    this.#early = [];
+  override dispose(): void {
+    if (this.#timer !== undefined) this.connector.clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
+    super.dispose();
   }
 }
