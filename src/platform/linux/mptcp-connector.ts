@@ -319,7 +319,7 @@ class LinuxMptcpConnection extends PathManagedConnection<PmEvent, NativeSubflowI
 
   constructor(
     private readonly connector: LinuxMptcpConnector,
-    private readonly descriptor: number,
+    descriptor: number,
     flow: Flow,
     mptcp: boolean,
     private readonly native: NativeMptcp,
@@ -351,7 +351,7 @@ class LinuxMptcpConnection extends PathManagedConnection<PmEvent, NativeSubflowI
 
   /** The descriptor belongs to the relay, which may have closed it: the token tells whether it is still ours. */
   #info(): { fallback: boolean } | undefined {
-    const info = this.native.info(this.descriptor);
+    const info = this.native.info(this.socket);
     return info && info.token === this.token ? info : undefined;
   }
 
@@ -417,7 +417,7 @@ class LinuxMptcpConnection extends PathManagedConnection<PmEvent, NativeSubflowI
   /** What the kernel counts now, remembered by subflow. undefined: the socket is gone. */
   protected look(): NativeSubflowInfo[] | undefined {
     if (this.over) return undefined;
-    const seen = this.native.subflows(this.descriptor);
+    const seen = this.native.subflows(this.socket);
     if (!seen || seen.token !== (this.token ?? 0)) return undefined;
     // A TCP socket has no token: that the descriptor is not somebody else's by now is told by the addresses.
     if (this.token === undefined && !(seen.subflows[0] && sameFlow(seen.subflows[0], this.flow)))
