@@ -79,7 +79,7 @@ export function createMetrics(daemon: Daemon): Registry {
   );
   counter(
     'amptcp_subflows_total',
-    'Subflows beyond the first of a connection, by what became of them',
+    'Subflows beyond the first of a connection, by what became of them; moved: one that is alone, put on another path',
     ['event'],
     () => {
       const { counters } = daemon.gateway ?? {};
@@ -87,6 +87,7 @@ export function createMetrics(daemon: Daemon): Registry {
         [{ event: 'added' }, counters?.subflowsAdded ?? 0],
         [{ event: 'removed' }, counters?.subflowsRemoved ?? 0],
         [{ event: 'refused' }, counters?.subflowsRefused ?? 0],
+        [{ event: 'moved' }, counters?.subflowsMoved ?? 0],
       ];
     },
   );

@@ -3,7 +3,7 @@
 /** Last stage: what a connection was, as one record for the log, and the sums for the metrics. */
 import { pathKey, type Path } from '../lisp/mapping.js';
 import type { CloseReason, RelayReport } from '../platform/platform.js';
-import { addCounts, type Connection, type SubflowCounts } from './connection.js';
+import { addCounts, onThisPath, type Connection, type SubflowCounts } from './connection.js';
 import { flowKey } from './pins.js';
 
 export interface PathAccount extends Path {
@@ -43,6 +43,8 @@ export interface GatewayCounters {
   subflowsAdded: number;
   subflowsRemoved: number;
   subflowsRefused: number;
+  /** Only subflows that were put on another path. */
+  subflowsMoved: number;
 }
 
 export const newCounters = (): GatewayCounters => ({
@@ -56,6 +58,7 @@ export const newCounters = (): GatewayCounters => ({
   subflowsAdded: 0,
   subflowsRemoved: 0,
   subflowsRefused: 0,
+  subflowsMoved: 0,
 });
 
 export const endpointText = ({ address, port }: { address: string; port: number }): string =>
@@ -75,7 +78,7 @@ export function pathAccounts(connection: Connection, report?: RelayReport): Path
   for (const past of connection.past) add(past.path, past.subflows, past.counts);
   const final = new Map(report?.subflows?.map((entry) => [flowKey(entry.flow), entry]));
   for (const subflow of connection.subflows.values()) {
-    add(subflow.path, 1, final.get(flowKey(subflow.flow)) ?? subflow.last);
+    add(subflow.path, 1, onThisPath(subflow, final.get(flowKey(subflow.flow)) ?? subflow.last));
   }
   return [...accounts.values()];
 }

@@ -23,7 +23,7 @@ export interface TrackedSubflow {
   readonly id: number;
   readonly flow: Flow;
   /** Absent on a direct connection. */
-  readonly path?: Path;
+  path?: Path;
   state: 'joining' | 'established';
   backup: boolean;
   stale: boolean;
@@ -34,6 +34,8 @@ export interface TrackedSubflow {
   since: number;
   /** What the system last told of it. */
   last?: SubflowCounts;
+  /** What it had counted when it was put on its present path. */
+  before?: SubflowCounts;
 }
 
 export interface SubflowCounts {
@@ -47,6 +49,16 @@ export function addCounts(sum: SubflowCounts, counts: SubflowCounts | undefined)
   for (const name of ['bytesSent', 'bytesReceived', 'retransmits'] as const) {
     if (counts?.[name] !== undefined) sum[name] = (sum[name] ?? 0) + counts[name];
   }
+}
+
+/** What a subflow counted on its present path, of what it counted in all. */
+export function onThisPath(subflow: TrackedSubflow, all = subflow.last): SubflowCounts | undefined {
+  const { before } = subflow;
+  if (before === undefined || all === undefined) return all;
+  const here: SubflowCounts = {};
+  for (const name of ['bytesSent', 'bytesReceived', 'retransmits'] as const)
+    if (all[name] !== undefined) here[name] = Math.max(0, all[name] - (before[name] ?? 0));
+  return here;
 }
 
 /** What a path did not work for, and when it is tried again. */
@@ -111,14 +123,15 @@ export class Connection {
     if (this.closedIds.size > CLOSED_IDS) this.closedIds.delete(this.closedIds.values().next().value!);
   }
 
-  notePast({ path, last }: TrackedSubflow): void {
+  notePast(subflow: TrackedSubflow): void {
+    const { path } = subflow;
     if (path === undefined) return;
     let entry = this.past.find(
       (known) => known.path.local === path.local && known.path.remote === path.remote,
     );
     if (entry === undefined) this.past.push((entry = { path, subflows: 0, counts: {} }));
     entry.subflows++;
-    addCounts(entry.counts, last);
+    addCounts(entry.counts, onThisPath(subflow));
   }
 
   /**

@@ -8,6 +8,9 @@
  *   established -> 20 ms -> much has moved? -> yes: follow
  *                               no -> 500 ms -> still there? -> follow
  *
+ * A connection that can have no other subflow (its server has no MPTCP, or takes none, or has not said anything yet) follows by
+ * its pin: the only subflow it has is put on another path when its own is no longer in the plan.
+ *
  * Most connections are short. What ends within some milliseconds, or says a few words and ends, gains nothing from a second
  * path, and joining costs a gateway and a server as much as the connection itself did.
  */
@@ -136,6 +139,7 @@ export class Follower {
   }
 
   private async step(connection: Connection): Promise<void> {
+    if (connection.state === 'established' && isAlone(connection)) this.reroute(connection);
     if (!this.canFollow(connection)) return;
     // Too young for a further subflow, unless it is all that can help.
     if (!connection.ripe && ![...connection.subflows.values()].some(({ stale }) => stale)) return;
@@ -165,6 +169,26 @@ export class Follower {
       connection.followAgain = true;
     }
     this.notice(connection);
+  }
+
+  /** The only subflow's next segment takes the best path of the plan, unless it is on one of them; the far xTR learns from it. */
+  private reroute(connection: Connection): void {
+    const [subflow] = connection.subflows.values();
+    const from = subflow?.path;
+    const wanted = this.wanted(connection);
+    const [to] = wanted;
+    if (from === undefined || to === undefined) return;
+    const key = pathKey(from);
+    if (wanted.some((path) => pathKey(path) === key)) return;
+    connection.details();
+    this.pins.set(subflow!.flow, to, connection.iid);
+    connection.notePast(subflow!);
+    Object.assign(subflow!, { path: to, stale: false, before: subflow!.last });
+    this.counters.subflowsMoved++;
+    this.log.debug(
+      { connection: connection.id, subflow: subflow!.id, from, to },
+      'subflow put on another path',
+    );
   }
 
   /** Keeps the connection in sight as long as something about it is a matter of time. */
@@ -283,7 +307,7 @@ export class Follower {
         connection.joinable = false;
         connection.protocol = 'tcp';
         this.log.debug({ connection: connection.id }, 'the server does not speak MPTCP: plain TCP');
-        return;
+        break;
       case 'subflow-established': {
         const path = this.pins.pathOf(event.subflow.flow);
         const tracked =
@@ -372,6 +396,10 @@ export class Follower {
     }
   }
 }
+
+/** What it has is all it will have for now. */
+const isAlone = ({ subflows, protocol, joinable, full }: Connection): boolean =>
+  subflows.size === 1 && (protocol !== 'mptcp' || !joinable || full);
 
 const untracked = (subflow: Subflow, path: Path, since: number): TrackedSubflow => ({
   id: subflow.id,

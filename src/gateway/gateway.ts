@@ -340,6 +340,8 @@ export class Gateway {
     });
     await this.relay(connection);
     for (const event of early) this.follower.onEvent(connection, event);
+    // Of MPTCP an event will tell.
+    if (connection.protocol === 'tcp') void this.follower.follow(connection);
   }
 
   private sourceFor(flow: ClientFlow): ConnectOptions['source'] | undefined {

@@ -26,6 +26,8 @@ export const PORTS = {
 export interface ConfigOptions {
   family: Family;
   rlocs: number;
+  /** The RLOC of this number is left out. */
+  without?: number;
   /** Folder for sockets and state. */
   directory: string;
   /** Where the server is. */
@@ -69,21 +71,24 @@ function table(
 }
 
 function rlocs(host: DaemonHost, site: 0 | 1 | 2, options: ConfigOptions): string[] {
-  return Array.from({ length: options.rlocs }, (_, index) =>
-    table(
-      host,
-      'rloc',
-      options,
-      [
-        `address = ${quote(addresses.rloc(options.family, site, index + 1))}`,
-        `interface = ${quote(uplink(index + 1))}`,
-        `gateway = ${quote(addresses.rlocGateway(options.family, site, index + 1))}`,
-        'priority = 1',
-        `weight = ${Math.floor(100 / options.rlocs)}`,
-      ],
-      true,
-    ),
-  ).flat();
+  const numbers = Array.from({ length: options.rlocs }, (_, index) => index + 1);
+  return numbers
+    .filter((number) => number !== options.without)
+    .flatMap((number) =>
+      table(
+        host,
+        'rloc',
+        options,
+        [
+          `address = ${quote(addresses.rloc(options.family, site, number))}`,
+          `interface = ${quote(uplink(number))}`,
+          `gateway = ${quote(addresses.rlocGateway(options.family, site, number))}`,
+          'priority = 1',
+          `weight = ${Math.floor(100 / options.rlocs)}`,
+        ],
+        true,
+      ),
+    );
 }
 
 function mapServer(host: DaemonHost, options: ConfigOptions): string[] {

@@ -103,6 +103,47 @@ for (const family of [4, 6] as Family[]) {
       await idle(lab());
     });
 
+    // The way that carries the data is the one the far xTR has to learn, so each family takes another one.
+    const direction = family === 4 ? 'down' : 'up';
+    it(`plain TCP, ${direction}: leaves an RLOC that the site gives up, and a path that is cut`, async () => {
+      const [first, second] = [1, 2].map((index) => addresses.rloc(family, 1, index));
+      const carries = async (provider: number): Promise<void> => {
+        const carried = async (): Promise<number> =>
+          (await lab().providerCounters())[provider - 1]![direction];
+        const before = await carried();
+        await waitFor(
+          `provider ${provider} to carry`,
+          async () => (await carried()) - before > MEGABYTE,
+          15_000,
+        );
+      };
+      const on = (rloc: string | undefined): Promise<unknown> =>
+        connection(lab(), PORTS.plain, (found) => found.protocol === 'tcp' && remotes(found).join() === rloc);
+      const running = lab().transfer({
+        direction,
+        bytes: 45 * MEGABYTE,
+        port: PORTS.plain,
+        timeoutMs: 90_000,
+      });
+      running.catch(() => undefined);
+      await on(first);
+      await carries(1);
+      await lab().reload('dc1', { without: 1 });
+      await on(second);
+      await carries(2);
+      await lab().reload('dc1');
+      await waitFor('the mapping to be whole', async () => {
+        const { mappings } = await lab().api('gateway', 'mappingList');
+        return mappings.some(({ locators }) => locators.some(({ rloc }) => rloc === first));
+      });
+      await lab().cut(2);
+      await on(first);
+      await carries(1);
+      await lab().restore(2);
+      assert.equal((await running).sha256Match, true);
+      await idle(lab());
+    });
+
     // IPv6 addresses go with the interface: bringing them back is the host's business.
     if (family === 4)
       it("a data centre's interface goes down and comes up: the R bit says so, the subflows follow", async () => {

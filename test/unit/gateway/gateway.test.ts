@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { pathKey } from '../../../src/lisp/mapping.js';
+import { pathKey, type Path } from '../../../src/lisp/mapping.js';
 import { mappingOf } from './scripted-mappings.js';
 import {
   EID,
@@ -245,6 +245,98 @@ describe('gateway', () => {
     client.end();
     await until(w, () => w.records.length === 1, 'the end');
     assert.equal(w.records[0]!.protocol, 'tcp');
+  });
+
+  describe('a connection that can have no other subflow follows by its pin', () => {
+    const [first, second] = PATH as [Path, Path];
+    const back = ({ local, remote }: Path): Path => ({ local: remote, remote: local });
+
+    it('plain TCP: the site gives up the RLOC in mid-transfer', async () => {
+      const w = await world();
+      const service = serve(0);
+      w.listen({ ...service, mptcp: false });
+      const client = await w.connect().connected;
+      const sent = send(client, 4 * MB);
+      await until(w, () => (service.seen[0]?.bytes ?? 0) > MB, 'some data');
+      assert.deepEqual(subflowPaths(w), [pathKey(first)]);
+      w.cut(first);
+      w.mappings.learn(mappingOf(EID, [second.remote]));
+      await until(w, () => service.seen[0]!.ended, 'the rest');
+      assert.equal(service.seen[0]!.hash(), sent);
+      assert.equal(w.plane.syns.length, 1);
+      w.gateway.sampleRetransmits();
+      client.end();
+      service.streams[0]!.end();
+      await until(w, () => w.records.length === 1, 'the end');
+      const [record] = w.records;
+      assert.equal(record!.protocol, 'tcp');
+      assert.equal(record!.reason, 'finished');
+      assert.deepEqual(keys(record!.paths), keys([first, second]));
+      const onPath = (path: Path): number =>
+        record!.paths.find((one) => pathKey(one) === pathKey(path))!.bytesSent ?? 0;
+      assert.ok(onPath(first) > 0 && onPath(second) > 0, JSON.stringify(record!.paths));
+      assert.equal(w.gateway.counters.subflowsMoved, 1);
+    });
+
+    it('plain TCP: its path goes down under a download, comes back, and it stays where it is', async () => {
+      const w = await world();
+      for (const { local, remote } of PATH) w.network.setLink(local, remote, { rateMbps: RATE });
+      const service = serve(20 * MB);
+      w.listen({ ...service, mptcp: false });
+      for (const path of [first, second]) w.mappings.setState(path, 'up');
+      const seen = observe(await w.connect().connected);
+      await until(w, () => seen.bytes > MB, 'some data');
+      w.cut(first);
+      w.site.plane.setPathState(back(first), false);
+      w.mappings.setState(first, 'down');
+      await until(w, () => seen.bytes > 4 * MB, 'data over the other path');
+      assert.deepEqual(subflowPaths(w), [pathKey(second)]);
+      w.restore(first);
+      w.mappings.setState(first, 'up');
+      await until(w, () => seen.ended, 'the rest');
+      assert.deepEqual(subflowPaths(w), [pathKey(second)]);
+      assert.equal(seen.hash(), service.hash[0]);
+    });
+
+    it('plain TCP: without any usable path it stays on its own', async () => {
+      const w = await world();
+      w.listen({ ...serve(0), mptcp: false });
+      await w.connect().connected;
+      for (const local of PATH)
+        for (const remote of PATH) w.mappings.setState({ local: local.local, remote: remote.remote }, 'down');
+      await w.clock.advance(1000);
+      assert.deepEqual(subflowPaths(w), [pathKey(first)]);
+      w.mappings.setState(second, 'up');
+      await w.clock.advance(1000);
+      assert.deepEqual(subflowPaths(w), [pathKey(second)]);
+    });
+
+    it('MPTCP whose peer takes no further subflow', async () => {
+      const w = await world();
+      const service = serve(0);
+      w.listen({ ...service, extraSubflows: 0 });
+      const client = await w.connect().connected;
+      const sent = send(client, 10 * MB);
+      await until(w, () => w.gateway.counters.subflowsRefused === 1, 'the refusal');
+      w.cut(first);
+      w.mappings.learn(mappingOf(EID, [second.remote]));
+      await until(w, () => service.seen[0]!.ended, 'the rest');
+      assert.equal(service.seen[0]!.hash(), sent);
+      assert.deepEqual(subflowPaths(w), [pathKey(second)]);
+    });
+
+    it('MPTCP before the first data', async () => {
+      const w = await world();
+      const service = serve(0);
+      w.listen(service);
+      const client = await w.connect().connected;
+      w.cut(first);
+      w.mappings.learn(mappingOf(EID, [second.remote]));
+      const sent = send(client, MB);
+      await until(w, () => service.seen[0]?.ended === true, 'the upload');
+      assert.equal(service.seen[0]!.hash(), sent);
+      assert.deepEqual(subflowPaths(w), [pathKey(second)]);
+    });
   });
 
   it("respects the peer's limit: shown, and asked once", async () => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
-/** A data plane of a few lines for tests of what is above it: pins, then the mapping's locators in turn; gleans; counts. */
+/** A data plane of a few lines for tests of what is above it: pins, then the mapping's first locator; gleans; counts. */
 import type { Mapping, Path } from '../../../src/lisp/mapping.js';
 import { pathKey } from '../../../src/lisp/mapping.js';
 import { prefixContains } from '../../../src/lisp/prefix.js';
@@ -28,6 +28,7 @@ export class SimplePlane implements PacketPlane {
   strayed = 0;
   private readonly firstPath = new Map<string, string>();
   private readonly mappings = new Map<string, Mapping>();
+  private readonly down = new Set<string>();
   private readonly counters = new Map<string, PathCounters>();
   private options: PlaneOptions | undefined;
   private onEvent: (event: PlaneEvent) => void = () => undefined;
@@ -63,7 +64,10 @@ export class SimplePlane implements PacketPlane {
   listMappings(): ReturnType<PacketPlane['listMappings']> {
     return [...this.mappings.values()].map(({ iid, eid, locators }) => ({ iid, eid, locators }));
   }
-  setPathState(): void {}
+  setPathState(path: Path, up: boolean): void {
+    if (up) this.down.delete(pathKey(path));
+    else this.down.add(pathKey(path));
+  }
   pin(flow: Flow, path: Path, iid = 0): void {
     this.pins.set(key(flow), { flow, iid, path, gleaned: false });
     // A new pin may be of a flow that reuses the ports of an old one.
@@ -91,7 +95,10 @@ export class SimplePlane implements PacketPlane {
 
   input(inner: Uint8Array): void {
     const segment = decodeSegment(inner)!;
-    const path = this.pins.get(key(segment.flow))?.path ?? this.choose(segment.flow.remote.address);
+    const pin = this.pins.get(key(segment.flow));
+    // What was gleaned of a path that is down by now does not count.
+    const pinned = pin?.gleaned === true && this.down.has(pathKey(pin.path)) ? undefined : pin?.path;
+    const path = pinned ?? this.choose(segment.flow.remote.address);
     if (path === undefined) {
       this.drops++;
       this.onEvent({ type: 'miss', iid: 0, eid: segment.flow.remote.address, reason: 'encapsulate' });
@@ -124,9 +131,12 @@ export class SimplePlane implements PacketPlane {
 
   private choose(eid: string): Path | undefined {
     const mapping = [...this.mappings.values()].find((entry) => prefixContains(entry.eid, eid));
-    const locator = mapping?.locators[0];
-    const local = this.options?.localRlocs[0];
-    return locator === undefined || local === undefined ? undefined : { local, remote: locator.rloc };
+    for (const [index, { rloc }] of (mapping?.locators ?? []).entries()) {
+      const local = this.options?.localRlocs[index];
+      if (local !== undefined && !this.down.has(pathKey({ local, remote: rloc })))
+        return { local, remote: rloc };
+    }
+    return undefined;
   }
 
   private counter(path: Path): PathCounters {
