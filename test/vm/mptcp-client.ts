@@ -11,21 +11,18 @@
  *   endpoints <address>...  addresses further subflows begin at (none: no further ones)
  *   counters                the kernel's MPTCP counters that are not 0, as name=value
  *   sysctl <name> <value>   of net
- *   capture                 records what is on the wire from here on
- *   captured <filter>       ends it (the first time); answers how many of the recorded packets the display filter matches
- *   wire                    the same, then checks every data segment against its mapping: segments, mappings, and what is wrong
+ *   capture, captured <filter>, wire   see wire.ts
  *   patience <seconds>      until what stands still is given up (60)
  *   box <command>...        to the middlebox, see middlebox.c
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { nativePart } from '../../src/native/index.js';
 import { mptcpCounters } from './linux-counters.js';
+import { Wire } from './wire.js';
 
 interface Site {
   addresses: string[];
@@ -36,8 +33,6 @@ interface Site {
 
 const site = JSON.parse(process.argv[2] ?? '') as Site;
 let patienceMs = 60_000;
-const directory = mkdtempSync(join(tmpdir(), 'amptcp-client-'));
-const file = join(directory, 'wire.pcap');
 const native = nativePart('mptcp');
 const connecting = new Map<number, (error?: string) => void>();
 native.start(
@@ -170,87 +165,7 @@ async function exchange(
 const run = (command: string, ...args: string[]): string =>
   execFileSync(command, args, { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
 
-let recorder: ChildProcess | undefined;
-
-function capture(): Promise<void> {
-  rmSync(file, { force: true });
-  const child = spawn('tshark', ['-i', 'vm0', '-s', '200', '-w', file, '-q'], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  recorder = child;
-  return new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.stderr.on('data', (data: Buffer) => {
-      if (data.toString().includes('Capturing on')) resolve();
-    });
-    child.on('close', () => {
-      reject(new Error('tshark ended'));
-    });
-  });
-}
-
-async function recorded(): Promise<void> {
-  const child = recorder;
-  if (child) {
-    recorder = undefined;
-    const ended = new Promise((resolve) => child.on('close', resolve));
-    child.kill('SIGINT');
-    await ended;
-  }
-}
-
-async function captured(filter: string): Promise<string> {
-  await recorded();
-  const text = run('tshark', '-r', file, '-Y', filter);
-  const lines = text.split('\n').filter((line) => line !== '');
-  return [String(lines.length), ...lines.slice(0, 1)].join(' ');
-}
-
-/**
- * Every data segment has to lie within the mapping it carries, if it carries one, and two mappings of one octet of a subflow must agree.
- * The first data with MP_CAPABLE counts as well.
- */
-async function wire(): Promise<string> {
-  await recorded();
-  const fields = ['tcp.stream', 'ip.src', 'ipv6.src', 'tcp.seq', 'tcp.len', 'tcp.options.mptcp.subflowseqno'];
-  fields.push('tcp.options.mptcp.rawdataseqno', 'tcp.options.mptcp.datalvllen', 'tcp.options.mptcp.subtype');
-  const text = run(
-    'tshark',
-    '-r',
-    file,
-    '-Y',
-    'tcp.len > 0 || tcp.options.mptcp.datalvllen',
-    '-T',
-    'fields',
-    ...fields.flatMap((f) => ['-e', f]),
-  );
-  const differences = new Map<string, Map<number, bigint>>();
-  let segments = 0;
-  let mappings = 0;
-  const wrong: string[] = [];
-  for (const line of text.split('\n')) {
-    if (line === '') continue;
-    const [stream = '', v4 = '', v6 = '', seq = '', len = '', ssn = '', dsn = '', dll = ''] =
-      line.split('\t');
-    if (Number(len) > 0) segments++;
-    if (ssn === '' || dll === '' || dsn === '') continue;
-    mappings++;
-    const [at, first, octets] = [Number(seq), Number(ssn), Number(dll)];
-    if (Number(len) === 0) continue;
-    if (first === 0 || octets === 0) wrong.push(`data under a mapping of nothing: ${line}`);
-    else if (at < first || at + Number(len) > first + octets) wrong.push(`outside its mapping: ${line}`);
-    const key = `${stream} ${v4}${v6}`;
-    const known = differences.get(key) ?? new Map<number, bigint>();
-    differences.set(key, known);
-    const before = known.get(first);
-    if (before !== undefined && before !== BigInt(dsn)) wrong.push(`mapped twice: ${line}`);
-    known.set(first, BigInt(dsn));
-  }
-  return `segments ${segments} mappings ${mappings} wrong ${wrong.length} ${wrong[0] ?? ''}`.replaceAll(
-    '\t',
-    ' ',
-  );
-}
+const wire = new Wire('vm0');
 
 const boxAnswers: ((line: string) => void)[] = [];
 function askBox(line: string): Promise<string> {
@@ -283,20 +198,13 @@ async function answer(line: string): Promise<string> {
     case 'sysctl':
       writeFileSync(`/proc/sys/net/${(words[0] ?? '').replaceAll('.', '/')}`, words[1] ?? '');
       return 'done';
-    case 'capture':
-      await capture();
-      return 'done';
-    case 'captured':
-      return captured(words.join(' '));
     case 'patience':
       patienceMs = Number(words[0]) * 1000;
       return 'done';
-    case 'wire':
-      return wire();
     case 'box':
       return askBox(words.join(' '));
     default:
-      return `failed unknown command ${verb ?? ''}`;
+      return wire.answer(line) ?? `failed unknown command ${verb ?? ''}`;
   }
 }
 
@@ -332,8 +240,7 @@ createInterface({ input: process.stdin })
       .then((text) => process.stdout.write(`${text}\n`));
   })
   .on('close', () => {
-    recorder?.kill('SIGINT');
+    wire.close();
     box?.stdin.end();
-    rmSync(directory, { recursive: true, force: true });
     process.exit(0);
   });

@@ -10,6 +10,7 @@
  *   sockets                 connections open now
  *   announce <address>      an ADD_ADDR to every peer, also those to come
  *   withdraw                and its REMOVE_ADDR
+ *   capture, captured <filter>, wire   see wire.ts
  *   hash <octets>           SHA-256 of what HTTP serves under /<octets>
  */
 import { execFileSync } from 'node:child_process';
@@ -20,6 +21,7 @@ import { createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { nativePart } from '../../src/native/index.js';
 import { mptcpCounters } from './linux-counters.js';
+import { Wire } from './wire.js';
 
 export interface MptcpSite {
   addresses: string[];
@@ -65,7 +67,9 @@ function content(octets: number): Buffer {
   return Buffer.alloc(octets, block);
 }
 
-function answer(line: string): string {
+const wire = new Wire('vm0');
+
+async function answer(line: string): Promise<string> {
   const [verb, ...words] = line.split(' ');
   switch (verb) {
     case 'counters':
@@ -92,7 +96,7 @@ function answer(line: string): string {
         .update(content(Number(words[0])))
         .digest('hex');
     default:
-      return `failed unknown command ${verb ?? ''}`;
+      return (await wire.answer(line)) ?? `failed unknown command ${verb ?? ''}`;
   }
 }
 
@@ -102,12 +106,11 @@ createHttpServer((request, response) => response.end(content(Number(request.url?
 process.stdout.write('ready\n');
 createInterface({ input: process.stdin })
   .on('line', (line) => {
-    let text: string;
-    try {
-      text = answer(line);
-    } catch (error) {
-      text = `failed ${(error as Error).message.trim().replaceAll('\n', ' ')}`;
-    }
-    process.stdout.write(`${text}\n`);
+    void answer(line)
+      .catch((error: unknown) => `failed ${(error as Error).message.trim().replaceAll('\n', ' ')}`)
+      .then((text) => process.stdout.write(`${text}\n`));
   })
-  .on('close', () => process.exit(0));
+  .on('close', () => {
+    wire.close();
+    process.exit(0);
+  });

@@ -30,6 +30,11 @@ export function mptcpPassiveHost(): Promise<HostSide | { skip: string }> {
   });
 }
 
+/** No Linux end, but a wire that can be looked at: a bridge between the guest's two interfaces. */
+export function mptcpPairHost(): Promise<HostSide | { skip: string }> {
+  return linuxEnd({ addresses: [], more: [[]], script: 'mptcp-bridge.js', argument: '' });
+}
+
 /** The same with a middlebox on the way, see middlebox.c. */
 export async function mptcpMiddleboxHost(context: ScenarioContext): Promise<HostSide | { skip: string }> {
   const directory = mkdtempSync(join(tmpdir(), 'amptcp-middlebox-'));

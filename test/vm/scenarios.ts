@@ -8,7 +8,7 @@ import { controlHost } from './control.js';
 import { gatewayHost } from './gateway.js';
 import { guardHost } from './guard.js';
 import { interopHost } from './interop.js';
-import { mptcpHost, mptcpMiddleboxHost, mptcpPassiveHost } from './mptcp.js';
+import { mptcpHost, mptcpMiddleboxHost, mptcpPairHost, mptcpPassiveHost } from './mptcp.js';
 import { siteHost } from './site.js';
 
 export interface ScenarioContext {
@@ -238,6 +238,7 @@ export const scenarios: Scenario[] = [
     title: 'MPTCP between two network stacks of FreeBSD: one to four subflows, IPv4, IPv6, both',
     debug: true,
     timeoutMs: 1_800_000,
+    host: mptcpPairHost,
     ...TWO_CPUS,
   },
   {

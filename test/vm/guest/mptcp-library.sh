@@ -3,6 +3,7 @@
 # What the scenarios of mptcp(4) with a Linux end share; see mptcp-peer.ts for what that end can be asked.
 
 mptcp=/amptcp/mptcp
+mptcpctl=/amptcp/mptcpctl
 
 # linux NAME: a counter of the Linux kernel's, in $value.
 linux() {
@@ -25,6 +26,24 @@ start_mptcp() {
 	ifconfig vtnet0 inet6 2001:db8:e::1/64 no_dad alias
 	expect "the Linux end is on the wire" ping -c 2 -t 5 203.0.113.2
 	expect "... with IPv6" ping -6 -c 2 -t 5 2001:db8:f::2
+	record
+}
+
+# record, recorded: what is on the wire from here on, and whether it is as it should be; see wire.ts.
+record() {
+	ask capture
+	result $? "what is on the wire is recorded"
+}
+recorded() {
+	ask wire
+	case $answer in
+	*" wrong 0 lost "*) not_ok "on the wire: the recorder was too slow ($answer)" ;;
+	*" wrong 0"*) ok "on the wire every data segment is within its mapping ($answer)" ;;
+	*) not_ok "on the wire: $answer" ;;
+	esac
+	ask captured "_ws.malformed || mptcp.connection.echoed_key_mismatch || mptcp.connection.unsupported_algorithm || mptcp.connection.missing_algorithm || mptcp.dss.infinite_mapping"
+	[ "${answer%% *}" = 0 ]
+	result $? "tshark finds no malformed option ($answer)"
 }
 
 load_dummynet() {
@@ -34,6 +53,7 @@ load_dummynet() {
 
 # Nothing is left, nothing was wrong.
 finish_mptcp() {
+	recorded
 	sysctl net.inet.mptcp.stats | awk '$2 != 0' | sed 's/^/# FreeBSD: /'
 	ask counters
 	note "Linux: $answer"

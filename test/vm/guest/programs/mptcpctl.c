@@ -9,6 +9,8 @@
  *	mptcpctl add [-b] <token> <local> <port> <remote> <port>	prints the subflow's number
  *	mptcpctl remove <token> <subflow>
  *	mptcpctl priority <token> <subflow> backup|regular
+ *	mptcpctl announce <token> <address> [port]	prints the Address ID
+ *	mptcpctl withdraw <token> <Address ID>
  *	mptcpctl events <count> <seconds>	so many of them, or those of so many seconds; 'ready' when it listens
  *	mptcpctl refused			everything that must be refused
  *	mptcpctl open				opens the device for changes, says so, and waits for a signal
@@ -238,6 +240,19 @@ main(int argc, char **argv)
 	if (strcmp(verb, "priority") == 0 && argc == 5) {
 		must(mptcpctl_subflow_priority(&ctl, (uint32_t)strtoul(argv[2], NULL, 10), (uint32_t)atoi(argv[3]),
 		    strcmp(argv[4], "backup") == 0), verb);
+		return (0);
+	}
+	if (strcmp(verb, "announce") == 0 && (argc == 4 || argc == 5)) {
+		struct mptcp_ioc_addr address;
+		uint8_t id = 0;
+
+		must(mptcpctl_parse(argv[3], (uint16_t)(argc == 5 ? atoi(argv[4]) : 0), &address), argv[3]);
+		must(mptcpctl_announce(&ctl, (uint32_t)strtoul(argv[2], NULL, 10), &address, &id), verb);
+		printf("%u\n", id);
+		return (0);
+	}
+	if (strcmp(verb, "withdraw") == 0 && argc == 4) {
+		must(mptcpctl_withdraw(&ctl, (uint32_t)strtoul(argv[2], NULL, 10), (uint8_t)atoi(argv[3])), verb);
 		return (0);
 	}
 	if (strcmp(verb, "events") == 0 && argc == 4)
