@@ -16,6 +16,7 @@ ifconfig vtnet0 inet 203.0.113.1/24 up
 ifconfig vtnet0 inet6 2001:db8:f::1/64 -ifdisabled no_dad
 expect "the Linux end is on the wire" ping -c 2 -t 5 203.0.113.2
 expect "... with IPv6" ping -6 -c 2 -t 5 2001:db8:f::2
+record
 
 for address in 203.0.113.2 2001:db8:f::2; do
 	expect "both ends speak MPTCP, and the socket says so ($address)" says established $address 5009
@@ -104,6 +105,7 @@ result $? "... and there was loss: $(($(retransmitted) - before)) segments were 
 ipfw -q flush
 kldunload dummynet ipfw 2>/dev/null
 
+recorded
 sysctl net.inet.mptcp.stats | awk '$2 != 0' | sed 's/^/# FreeBSD: /'
 ask counters
 note "Linux: $answer"
