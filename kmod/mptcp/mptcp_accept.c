@@ -126,6 +126,7 @@ static enum placed
 place_first(struct mptcp_acceptor *a, struct socket *so, struct mptcp_subflow *sf, struct mptcp_conn *mc)
 {
 	struct socket *listener, *meta;
+	int filter;
 	bool full, gone;
 
 	MC_XLOCK(a->a_mc);
@@ -136,6 +137,7 @@ place_first(struct mptcp_acceptor *a, struct socket *so, struct mptcp_subflow *s
 	}
 	SOLISTEN_LOCK(listener);
 	full = listener->sol_qlen > listener->sol_qlimit;
+	filter = listener->so_options & SO_ACCEPTFILTER;
 	SOLISTEN_UNLOCK(listener);
 	meta = full ? NULL : solisten_clone(listener);
 	if (meta != NULL && meta->so_proto->pr_attach(meta, IPPROTO_MPTCP, NULL) != 0) {
@@ -146,6 +148,8 @@ place_first(struct mptcp_acceptor *a, struct socket *so, struct mptcp_subflow *s
 		MC_XUNLOCK(a->a_mc);
 		return (FULL);
 	}
+	/* Some kernels forget it, and then their filters filter nothing. */
+	meta->so_options |= filter;
 	MC_XLOCK(mc);
 	MC_LOCK(mc);
 	gone = mc->mc_state == MPTCP_OVER;

@@ -476,8 +476,12 @@ handshake_hook(struct mbuf **mp, bool ipv6, int flags, struct handshake *h)
 		return (PFIL_PASS);
 	switch (segment.flags & (TH_SYN | TH_ACK | TH_RST)) {
 	case TH_SYN:
-		if (!out && segment.header > (int)sizeof(struct tcphdr) && !take_syn(h, *mp, &segment))
+		if (!out && segment.header > (int)sizeof(struct tcphdr) && !take_syn(h, *mp, &segment)) {
+			/* Nobody behind us does it. */
+			m_freem(*mp);
+			*mp = NULL;
 			return (PFIL_DROPPED);
+		}
 		break;
 	case TH_SYN | TH_ACK:
 		if (out)

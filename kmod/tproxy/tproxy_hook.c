@@ -288,6 +288,9 @@ tproxy_hook(struct mbuf **mp, bool ipv6, struct tproxy_softc *sc)
 	case TPROXY_LISTENER:
 		if (!tproxy_tag(m, flow)) {
 			TPROXY_COUNT(nomem);
+			/* Nobody behind us does it. */
+			m_freem(m);
+			*mp = NULL;
 			return (PFIL_DROPPED);
 		}
 		TPROXY_COUNT(tagged);
