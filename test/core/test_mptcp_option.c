@@ -248,6 +248,49 @@ what_is_ignored(void)
 	CHECK(mptcp_ignored_name(MPTCP_IGNORED_COUNT) == NULL);
 }
 
+/*
+ * A TCP header has 40 octets of options, of which timestamps take 12 and one SACK block 8 with 4 in front of it. All that goes with data
+ * or with a handshake has to find room beside timestamps; only ADD_ADDR of IPv6 does without them (RFC 8684 section 3.4.1).
+ */
+static void
+what_has_room(void)
+{
+	static const struct {
+		struct mptcp_option	option;
+		bool			timestamps, sack;
+	} sent[] = {
+		{ { MPTCP_MP_JOIN, { .join = { .token = 0 } } }, true, false },		/* third ACK: 24 octets */
+		{ { MPTCP_MP_CAPABLE, { .capable = { .flags = MPTCP_CAPABLE_SHA256, .keys = 2 } } }, true, false },
+		{ { MPTCP_MP_CAPABLE, { .capable = { .flags = MPTCP_CAPABLE_SHA256, .keys = 2, .has_data = true, .has_checksum = true } } },
+		    true, false },
+		{ { MPTCP_DSS, { .dss = { .has_ack = true, .ack_64 = true } } }, true, true },
+		/* What data carries while something is missing that SACK tells of, and else. */
+		{ { MPTCP_DSS, { .dss = { .has_map = true, .length = 1, .has_checksum = true } } }, true, true },
+		{ { MPTCP_DSS, { .dss = { .has_ack = true, .ack_64 = true, .has_map = true, .dsn_64 = true, .length = 1,
+		    .has_checksum = true } } }, true, false },
+		{ { MPTCP_DSS, { .dss = { .has_ack = true, .ack_64 = true, .has_map = true, .dsn_64 = true, .data_fin = true, .length = 1,
+		    .has_checksum = true } } }, true, false },
+		{ { MPTCP_ADD_ADDR, { .add_addr = { .address_length = 4, .has_port = true } } }, true, false },
+		{ { MPTCP_ADD_ADDR, { .add_addr = { .address_length = 16 } } }, true, false },
+		{ { MPTCP_ADD_ADDR, { .add_addr = { .address_length = 16, .has_port = true } } }, false, false },
+		{ { MPTCP_ADD_ADDR, { .add_addr = { .echo = true, .address_length = 16, .has_port = true } } }, true, false },
+		{ { MPTCP_REMOVE_ADDR, { .remove_addr = { .count = 1, .address_id = { 1 } } } }, true, true },
+		{ { MPTCP_MP_PRIO, { .prio = { .backup = true } } }, true, true },
+		{ { MPTCP_MP_FAIL, { .fail = { .dsn = 1 } } }, true, true },
+		{ { MPTCP_MP_FASTCLOSE, { .fastclose = { .receiver_key = 1 } } }, true, true },
+		{ { MPTCP_MP_TCPRST, { .rst = { .reason = 1 } } }, true, true },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(sent) / sizeof(sent[0]); i++) {
+		size_t size = (mptcp_option_size(&sent[i].option, OTHER) + 3) / 4 * 4;
+
+		CHECK(size != 0 && size <= MPTCP_OPTION_MAX);
+		CHECK_EQUAL(size + 12 <= MPTCP_OPTION_MAX, sent[i].timestamps);
+		CHECK_EQUAL(size + 12 + 4 + 8 <= MPTCP_OPTION_MAX, sent[i].sack);
+	}
+}
+
 static void
 parse_header(const char *text, enum mptcp_segment segment, struct mptcp_options *options)
 {
@@ -305,6 +348,7 @@ main(void)
 	TEST(every_truncation);
 	TEST(every_length);
 	TEST(what_is_ignored);
+	TEST(what_has_room);
 	TEST(headers);
 	DONE();
 }
