@@ -28,7 +28,13 @@ int	mptcp_accept_attach(void);
 /* Closes hidden listeners; mptcp_hidden is 0 then. */
 void	mptcp_accept_detach(void);
 
-/* ---- mptcp_handshake.c: child sockets, with their INP */
+/* ---- mptcp_handshake.c */
+
+/* From here on tproxy(4) is answered, see handover.h; until. May sleep. */
+void	mptcp_handshake_attach(void);
+void	mptcp_handshake_detach(void);
+
+/* Child sockets, with their INP. */
 
 bool	mptcp_passive_wanted(struct tcpcb *tp);
 void	mptcp_passive_init(struct tcpcb *tp, struct mptcp_subflow *sf);

@@ -13,7 +13,8 @@
  *	SYN/ACK of the SYN cache -> pfil out: MP_JOIN appended, with our proof
  *	ACK                      -> pfil in:  led to the hidden listener; child socket -> as above: the peer's proof, or RST
  *
- * The hooks stand between the packet filters and TCP, so that both see the same addresses.
+ * The hooks stand between the packet filters and TCP, so that both see the same addresses. What tproxy(4) delivers, whose addresses are not
+ * this host's, it hands over itself (handover.h), for it is not said whose hook comes first.
  */
 #include "opt_inet.h"
 #include "opt_inet6.h"
@@ -39,6 +40,7 @@
 #include <netinet6/ip6_var.h>
 #include <machine/in_cksum.h>
 
+#include "handover.h"
 #include "mptcp_accept.h"
 #include "mptcp_passive.h"
 
@@ -190,6 +192,9 @@ lead_to_hidden(struct mbuf *m, bool ipv6)
 
 	if (!mptcp_hidden_address(ipv6, (struct sockaddr *)&address))
 		return (false);
+	/* It goes where tproxy(4) would have it go no more. */
+	if ((tag = m_tag_find(m, PACKET_TAG_IPFORWARD, NULL)) != NULL)
+		m_tag_delete(m, tag);
 	tag = m_tag_get(PACKET_TAG_IPFORWARD, address.ss_len, M_NOWAIT);
 	if (tag == NULL)
 		return (false);
@@ -299,16 +304,16 @@ local_id(const struct mptcp_conn *mc, const struct mptcp_tuple *tuple)
 	return (id | 0x80);
 }
 
-/* False: the SYN is not to go on. */
+/* False: the SYN is not to go on. `handed`: by tproxy(4). */
 static bool
-take_join(struct handshake *h, struct mbuf *m, const struct segment *segment, const struct mptcp_join *join)
+take_join(struct handshake *h, struct mbuf *m, const struct segment *segment, const struct mptcp_join *join, bool handed)
 {
 	struct mptcp_conn *mc;
 	struct mptcp_pending *pending;
 	uint64_t local_key, remote_key;
 	bool again, usable;
 
-	if (m_tag_find(m, PACKET_TAG_IPFORWARD, NULL) != NULL || !is_local(&segment->tuple))
+	if (!handed && (m_tag_find(m, PACKET_TAG_IPFORWARD, NULL) != NULL || !is_local(&segment->tuple)))
 		return (true);
 	mptcp_count(MPTCP_CNT_join_syn_received);
 	mc = mptcp_conn_by_token(join->token);
@@ -346,20 +351,52 @@ take_join(struct handshake *h, struct mbuf *m, const struct segment *segment, co
 	return (true);
 }
 
-/* False: the SYN is not to go on. */
-static bool
-take_syn(struct handshake *h, struct mbuf *m, struct segment *segment)
+static void
+read_options(struct mbuf *m, struct segment *segment, struct mptcp_options *options)
 {
-	const struct mptcp_option *option;
-	struct mptcp_options options;
 	int length = segment->header - (int)sizeof(struct tcphdr);
 
 	m_copydata(m, segment->tcp + (int)sizeof(struct tcphdr), length, (caddr_t)segment->octets + sizeof(struct tcphdr));
-	mptcp_options_parse(segment->octets + sizeof(struct tcphdr), (size_t)length, MPTCP_SEGMENT_SYN, &options);
+	mptcp_options_parse(segment->octets + sizeof(struct tcphdr), (size_t)length, MPTCP_SEGMENT_SYN, options);
+}
+
+/* Where the tag of a packet leads it. */
+static bool
+tagged_tuple(struct mbuf *m, struct mptcp_tuple *tuple)
+{
+	struct m_tag *tag = m_tag_find(m, PACKET_TAG_IPFORWARD, NULL);
+
+	if (tag == NULL)
+		return (false);
+	memset(tuple->local, 0, sizeof(tuple->local));
+	if (tuple->ipv6) {
+		const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)(tag + 1);
+
+		memcpy(tuple->local, &sin6->sin6_addr, sizeof(sin6->sin6_addr));
+		tuple->local_port = sin6->sin6_port;
+	} else {
+		const struct sockaddr_in *sin = (const struct sockaddr_in *)(tag + 1);
+
+		memcpy(tuple->local, &sin->sin_addr, sizeof(sin->sin_addr));
+		tuple->local_port = sin->sin_port;
+	}
+	return (true);
+}
+
+/* False: the SYN is not to go on. */
+static bool
+take_syn(struct handshake *h, struct mbuf *m, struct segment *segment, bool handed)
+{
+	const struct mptcp_option *option;
+	struct mptcp_options options;
+	struct mptcp_tuple listener = segment->tuple;
+
+	read_options(m, segment, &options);
 	if ((option = mptcp_options_find(&options, MPTCP_MP_JOIN)) != NULL)
-		return (take_join(h, m, segment, &option->join));
+		return (take_join(h, m, segment, &option->join, handed));
 	option = mptcp_options_find(&options, MPTCP_MP_CAPABLE);
-	if (option == NULL || !is_local(&segment->tuple) || !for_our_listener(&segment->tuple, m->m_pkthdr.rcvif))
+	if (option == NULL || (handed ? !tagged_tuple(m, &listener) : !is_local(&segment->tuple)) ||
+	    !for_our_listener(&listener, m->m_pkthdr.rcvif))
 		return (true);
 	mptcp_count(MPTCP_CNT_capable_syn_received);
 	mtx_lock(&h->mtx);
@@ -370,15 +407,90 @@ take_syn(struct handshake *h, struct mbuf *m, struct segment *segment)
 
 /* The third ACK of a join looks for a listener, too, and there may be none at its port. */
 static void
-take_ack(struct handshake *h, struct mbuf *m, const struct segment *segment)
+take_ack(struct handshake *h, struct mbuf *m, const struct segment *segment, bool handed)
 {
 	bool found;
 
 	mtx_lock(&h->mtx);
 	found = mptcp_pendings_find(&h->pendings, &segment->tuple, (uint64_t)time_uptime) != NULL;
 	mtx_unlock(&h->mtx);
-	if (found && m_tag_find(m, PACKET_TAG_IPFORWARD, NULL) == NULL)
+	if (found && (handed || m_tag_find(m, PACKET_TAG_IPFORWARD, NULL) == NULL))
 		(void)lead_to_hidden(m, segment->tuple.ipv6);
+}
+
+/* ---------------------------------------------------------------- from tproxy(4) */
+
+static struct handshake *
+handed_segment(const struct handover *ho, struct segment *segment)
+{
+	struct handshake *h = V_handshake;
+
+	NET_EPOCH_ASSERT();
+	return (h != NULL && atomic_load_acq_int(&mptcp_running) != 0 && V_mptcp_enabled &&
+	    read_segment(ho->ho_packet, ho->ho_ipv6, false, segment) ? h : NULL);
+}
+
+/* Which connection does this SYN join? */
+static void
+handed_join(void *unused __unused, struct handover *ho)
+{
+	const struct mptcp_option *option;
+	struct mptcp_options options;
+	struct mptcp_conn *mc = NULL;
+	struct segment segment;
+
+	if (handed_segment(ho, &segment) == NULL)
+		return;
+	read_options(ho->ho_packet, &segment, &options);
+	if ((option = mptcp_options_find(&options, MPTCP_MP_JOIN)) != NULL)
+		mc = mptcp_conn_by_token(option->join.token);
+	if (mc == NULL)
+		return;
+	if (mc->mc_asked.remote_port != 0) {
+		ho->ho_known = true;
+		ho->ho_first_ipv6 = mc->mc_asked.ipv6;
+		memcpy(ho->ho_client, mc->mc_asked.remote, sizeof(ho->ho_client));
+		memcpy(ho->ho_destination, mc->mc_asked.local, sizeof(ho->ho_destination));
+		ho->ho_client_port = htons(mc->mc_asked.remote_port);
+		ho->ho_destination_port = htons(mc->mc_asked.local_port);
+	}
+	mptcp_conn_rele(mc);
+}
+
+static void
+handed_lead(void *unused __unused, struct handover *ho)
+{
+	struct segment segment;
+	struct handshake *h = handed_segment(ho, &segment);
+
+	if (h == NULL)
+		return;
+	switch (segment.flags & (TH_SYN | TH_ACK | TH_RST)) {
+	case TH_SYN:
+		if (segment.header > (int)sizeof(struct tcphdr))
+			ho->ho_refused = !take_syn(h, ho->ho_packet, &segment, true);
+		break;
+	case TH_ACK:
+		if (h->pendings.count != 0)
+			take_ack(h, ho->ho_packet, &segment, true);
+		break;
+	}
+}
+
+static eventhandler_tag join_tag, lead_tag;
+
+void
+mptcp_handshake_attach(void)
+{
+	join_tag = EVENTHANDLER_REGISTER(tproxy_join, handed_join, NULL, EVENTHANDLER_PRI_ANY);
+	lead_tag = EVENTHANDLER_REGISTER(tproxy_lead, handed_lead, NULL, EVENTHANDLER_PRI_ANY);
+}
+
+void
+mptcp_handshake_detach(void)
+{
+	EVENTHANDLER_DEREGISTER(tproxy_lead, lead_tag);
+	EVENTHANDLER_DEREGISTER(tproxy_join, join_tag);
 }
 
 /* ---------------------------------------------------------------- out */
@@ -476,7 +588,7 @@ handshake_hook(struct mbuf **mp, bool ipv6, int flags, struct handshake *h)
 		return (PFIL_PASS);
 	switch (segment.flags & (TH_SYN | TH_ACK | TH_RST)) {
 	case TH_SYN:
-		if (!out && segment.header > (int)sizeof(struct tcphdr) && !take_syn(h, *mp, &segment)) {
+		if (!out && segment.header > (int)sizeof(struct tcphdr) && !take_syn(h, *mp, &segment, false)) {
 			/* Nobody behind us does it. */
 			m_freem(*mp);
 			*mp = NULL;
@@ -489,7 +601,7 @@ handshake_hook(struct mbuf **mp, bool ipv6, int flags, struct handshake *h)
 		break;
 	case TH_ACK:
 		if (!out && h->pendings.count != 0)
-			take_ack(h, *mp, &segment);
+			take_ack(h, *mp, &segment, false);
 		break;
 	}
 	return (*mp == NULL ? PFIL_CONSUMED : PFIL_PASS);
@@ -600,6 +712,7 @@ become_first(struct tcpcb *tp, struct mptcp_subflow *sf, const struct mptcp_capa
 	mc = embryo(tp, sf);
 	if (mc == NULL)
 		return (SEGMENT_DROP);
+	mc->mc_asked = tuple;
 	if (mptcp_conn_set_keys(mc, key, capable->sender_key) != 0) {
 		/* The peer knows it as MPTCP already. */
 		mptcp_count(MPTCP_CNT_token_taken);
@@ -746,9 +859,9 @@ vnet_handshake_uninit(const void *unused __unused)
 		pfil_remove_hook(h->hook6);
 	if (h->hook4 != NULL)
 		pfil_remove_hook(h->hook4);
+	V_handshake = NULL;
 	NET_EPOCH_WAIT();
 	mtx_destroy(&h->mtx);
 	zfree(h, M_MPTCP);
-	V_handshake = NULL;
 }
 VNET_SYSUNINIT(vnet_handshake_uninit, SI_SUB_PROTO_FIREWALL, SI_ORDER_SECOND, vnet_handshake_uninit, NULL);

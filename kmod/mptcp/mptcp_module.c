@@ -72,6 +72,7 @@ mptcp_load(void)
 	error = mptcp_control_attach();
 	if (error != 0)
 		goto socket;
+	mptcp_handshake_attach();
 	mptcp_loaded = true;
 	atomic_store_rel_int(&mptcp_running, 1);
 	return (0);
@@ -119,6 +120,7 @@ mptcp_unload(void)
 		atomic_store_rel_int(&mptcp_running, 1);
 		return (error);
 	}
+	mptcp_handshake_detach();
 	mptcp_control_detach();
 	mptcp_conn_detach();
 	mptcp_loaded = false;

@@ -56,6 +56,7 @@
 #include "mptcp.h"
 #include "mptcp_map.h"
 #include "mptcp_option.h"
+#include "mptcp_passive.h"
 #include "mptcp_key.h"
 #include "mptcp_reassembly.h"
 #include "mptcp_sched.h"
@@ -229,6 +230,9 @@ struct mptcp_conn {
 	sbintime_t		mc_tuned_at;
 	struct sockaddr_storage	mc_local, mc_remote;	/* the first subflow's */
 	struct mptcp_lia_shared	mc_lia;
+
+	/* Of one from outside: its first subflow, as the peer sees it. Set before the token is in the table, and never changed. */
+	struct mptcp_tuple	mc_asked;
 
 	/* (l) */
 	enum mptcp_state	mc_state;

@@ -89,8 +89,18 @@ tproxy_flow_free(epoch_context_t context)
 static void
 tproxy_unlink(struct tproxy_softc *sc, struct tproxy_flow *flow)
 {
+	struct tproxy_flow *further;
+
 	mtx_assert(&tproxy_mtx, MA_OWNED);
 	MPASS(flow->f_linked);
+	while ((further = LIST_FIRST(&flow->f_further)) != NULL) {
+		LIST_REMOVE(further, f_sibling);
+		further->f_first = NULL;
+	}
+	if (flow->f_first != NULL) {
+		LIST_REMOVE(flow, f_sibling);
+		flow->f_first->f_nfurther--;
+	}
 	CK_LIST_REMOVE(flow, f_next);
 	LIST_REMOVE(flow, f_own);
 	flow->f_linked = false;
@@ -98,18 +108,26 @@ tproxy_unlink(struct tproxy_softc *sc, struct tproxy_flow *flow)
 	NET_EPOCH_CALL(tproxy_flow_free, &flow->f_epoch);
 }
 
-/* Takes over `flow` on success. One that is registered already begins anew; packets find one of both at any time. */
-int
-tproxy_register(struct tproxy_softc *sc, struct tproxy_client *client, struct tproxy_flow *flow)
+static void
+tproxy_link(struct tproxy_softc *sc, struct tproxy_client *client, struct tproxy_flow *flow)
 {
-	struct tproxy_bucket *bucket = &sc->sc_buckets[tproxy_hash(sc, &flow->f_key) & sc->sc_mask];
-	struct tproxy_flow *old;
-
+	mtx_assert(&tproxy_mtx, MA_OWNED);
 	flow->f_client = client;
 	flow->f_made_ms = modctl_now_ms();
 	flow->f_deadline_ms = flow->f_made_ms + (uint64_t)V_tproxy_connect_timeout * 1000;
 	flow->f_state = TPROXY_FLOW_WAITING;
 	flow->f_linked = true;
+	CK_LIST_INSERT_HEAD(&sc->sc_buckets[tproxy_hash(sc, &flow->f_key) & sc->sc_mask], flow, f_next);
+	LIST_INSERT_HEAD(&client->c_flows, flow, f_own);
+	sc->sc_nflows++;
+}
+
+/* Takes over `flow` on success. One that is registered already begins anew; packets find one of both at any time. */
+int
+tproxy_register(struct tproxy_softc *sc, struct tproxy_client *client, struct tproxy_flow *flow)
+{
+	struct tproxy_flow *old;
+
 	mtx_lock(&tproxy_mtx);
 	old = tproxy_find(sc, &flow->f_key);
 	if (old != NULL && old->f_client != client) {
@@ -120,9 +138,7 @@ tproxy_register(struct tproxy_softc *sc, struct tproxy_client *client, struct tp
 		mtx_unlock(&tproxy_mtx);
 		return (ENOSPC);
 	}
-	CK_LIST_INSERT_HEAD(bucket, flow, f_next);
-	LIST_INSERT_HEAD(&client->c_flows, flow, f_own);
-	sc->sc_nflows++;
+	tproxy_link(sc, client, flow);
 	if (old != NULL)
 		tproxy_unlink(sc, old);
 	mtx_unlock(&tproxy_mtx);
@@ -130,6 +146,49 @@ tproxy_register(struct tproxy_softc *sc, struct tproxy_client *client, struct tp
 	if (old != NULL)
 		TPROXY_COUNT(superseded);
 	return (0);
+}
+
+/*
+ * A further subflow of the connection whose first one `first` is: registered as that one is, by the same descriptor. NULL: that one is not
+ * registered, or there is no room.
+ */
+struct tproxy_flow *
+tproxy_register_further(struct tproxy_softc *sc, const struct tproxy_key *key, const struct tproxy_key *first)
+{
+	struct tproxy_flow *flow, *old, *root;
+
+	flow = malloc(sizeof(*flow), M_TPROXY, M_NOWAIT | M_ZERO);
+	if (flow == NULL) {
+		TPROXY_COUNT(nomem);
+		return (NULL);
+	}
+	flow->f_key = *key;
+	mtx_lock(&tproxy_mtx);
+	old = tproxy_find(sc, key);
+	root = tproxy_find(sc, first);
+	/* The packet may have been overtaken by one like it. */
+	if (old != NULL || root == NULL || root->f_state == TPROXY_FLOW_PASSED ||
+	    root->f_nfurther >= TPROXY_FURTHER_MAX || sc->sc_nflows >= tproxy_max_flows) {
+		mtx_unlock(&tproxy_mtx);
+		free(flow, M_TPROXY);
+		return (old);
+	}
+	/* Whose name is a formality: mptcp(4) takes the SYN. */
+	if (root->f_key.k_family == key->k_family)
+		flow->f_listener = root->f_listener;
+	else if (key->k_family == AF_INET6)
+		flow->f_listener.sin6 = (struct sockaddr_in6){ .sin6_len = sizeof(struct sockaddr_in6), .sin6_family = AF_INET6,
+		    .sin6_port = 1, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	else
+		flow->f_listener.sin = (struct sockaddr_in){ .sin_len = sizeof(struct sockaddr_in), .sin_family = AF_INET,
+		    .sin_port = 1, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	flow->f_first = root;
+	LIST_INSERT_HEAD(&root->f_further, flow, f_sibling);
+	root->f_nfurther++;
+	tproxy_link(sc, root->f_client, flow);
+	mtx_unlock(&tproxy_mtx);
+	TPROXY_COUNT(joined);
+	return (flow);
 }
 
 int
@@ -186,7 +245,8 @@ tproxy_judge(struct tproxy_flow *flow, uint64_t now)
 		}
 		return (false);
 	case TPROXY_FLOW_GONE:
-		return (now >= flow->f_deadline_ms);
+		/* A connection can outlive its first subflow, and those that join it later are known by that one. */
+		return (now >= flow->f_deadline_ms && flow->f_nfurther == 0);
 	default:
 		return (true);
 	}

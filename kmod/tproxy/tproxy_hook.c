@@ -7,6 +7,7 @@
  *	TCP of a registered flow:	M_FASTFWD_OURS: the stack takes it for local, whatever its destination
  *	... before its connection exists: PACKET_TAG_IPFORWARD too: tcp_input looks for the listener the tag names
  *	ICMP error quoting one:		M_FASTFWD_OURS: path MTU discovery and unreachables work towards the client
+ *	SYN with MP_JOIN:		if mptcp(4) knows the connection, and its first flow is registered, so is this one
  *	a SYN a capture rule wants:	held
  *	all else:			untouched
  */
@@ -14,6 +15,7 @@
 #include "opt_inet6.h"
 
 #include "tproxy_var.h"
+#include "handover.h"
 
 #include <netinet/icmp6.h>
 #include <netinet/in_systm.h>
@@ -26,6 +28,11 @@
 #include <netinet6/ip6_var.h>
 
 #define	TPROXY_EXTENSIONS	8		/* most IPv6 extension headers looked behind */
+#define	TPROXY_OPTION_MPTCP	30		/* of TCP (RFC 8684 section 3) */
+#define	TPROXY_MP_JOIN		1		/* its subtype */
+
+EVENTHANDLER_LIST_DEFINE(tproxy_join);
+EVENTHANDLER_LIST_DEFINE(tproxy_lead);
 
 enum tproxy_kind { TPROXY_OTHER, TPROXY_TCP, TPROXY_ICMP };
 
@@ -33,6 +40,7 @@ enum tproxy_kind { TPROXY_OTHER, TPROXY_TCP, TPROXY_ICMP };
 struct tproxy_packet {
 	enum tproxy_kind	p_kind;
 	struct tproxy_key	p_key;
+	int			p_tcp;		/* offset of TCP's header */
 	uint8_t			p_flags;	/* of TCP */
 };
 
@@ -203,6 +211,7 @@ tproxy_parse(struct mbuf *m, bool ipv6, struct tproxy_packet *packet)
 	/* The flags are read where there is a whole header, which the stack checks again. */
 	if (m->m_pkthdr.len < payload + (int)sizeof(struct tcphdr))
 		return;
+	packet->p_tcp = payload;
 	m_copydata(m, payload + 13, 1, (caddr_t)&packet->p_flags);
 	packet->p_kind = TPROXY_TCP;
 }
@@ -224,6 +233,62 @@ tproxy_tag(struct mbuf *m, const struct tproxy_flow *flow)
 	m_tag_prepend(m, tag);
 	m->m_flags |= ipv6 ? M_IP6_NEXTHOP : M_IP_NEXTHOP;
 	return (true);
+}
+
+/* ---------------------------------------------------------------- together with mptcp(4), where it is */
+
+static bool
+tproxy_has_join(struct mbuf *m, int tcp)
+{
+	uint8_t header[60];
+	int at, length;
+
+	m_copydata(m, tcp + 12, 1, (caddr_t)header);
+	length = (header[0] >> 4) << 2;
+	if (length <= (int)sizeof(struct tcphdr) || m->m_pkthdr.len < tcp + length)
+		return (false);
+	m_copydata(m, tcp, length, (caddr_t)header);
+	for (at = (int)sizeof(struct tcphdr); at < length && header[at] != TCPOPT_EOL;) {
+		if (header[at] == TCPOPT_NOP) {
+			at++;
+			continue;
+		}
+		if (at + 2 > length || header[at + 1] < 2 || at + header[at + 1] > length)
+			return (false);
+		if (header[at] == TPROXY_OPTION_MPTCP && header[at + 1] > 2)
+			return (header[at + 2] >> 4 == TPROXY_MP_JOIN);
+		at += header[at + 1];
+	}
+	return (false);
+}
+
+/* A SYN of no flow: its own from now on, if it joins a connection of one. */
+static struct tproxy_flow *
+tproxy_joining(struct tproxy_softc *sc, struct mbuf *m, const struct tproxy_packet *packet, bool ipv6)
+{
+	struct handover ho = { .ho_packet = m, .ho_ipv6 = ipv6 };
+	struct tproxy_key first;
+
+	EVENTHANDLER_DIRECT_INVOKE(tproxy_join, &ho);
+	if (!ho.ho_known)
+		return (NULL);
+	memset(&first, 0, sizeof(first));
+	memcpy(first.k_client, ho.ho_client, sizeof(first.k_client));
+	memcpy(first.k_destination, ho.ho_destination, sizeof(first.k_destination));
+	first.k_client_port = ho.ho_client_port;
+	first.k_destination_port = ho.ho_destination_port;
+	first.k_family = ho.ho_first_ipv6 ? AF_INET6 : AF_INET;
+	return (tproxy_register_further(sc, &packet->p_key, &first));
+}
+
+/* False: it is not to go on. */
+static bool
+tproxy_lead_on(struct mbuf *m, bool ipv6)
+{
+	struct handover ho = { .ho_packet = m, .ho_ipv6 = ipv6 };
+
+	EVENTHANDLER_DIRECT_INVOKE(tproxy_lead, &ho);
+	return (!ho.ho_refused);
 }
 
 /* What to do with a segment of a registered flow. */
@@ -263,12 +328,22 @@ tproxy_decide(struct tproxy_flow *flow, uint8_t flags)
 	}
 }
 
+/* Nobody behind us frees it. */
+static pfil_return_t
+tproxy_drop(struct mbuf **mp)
+{
+	m_freem(*mp);
+	*mp = NULL;
+	return (PFIL_DROPPED);
+}
+
 static pfil_return_t
 tproxy_hook(struct mbuf **mp, bool ipv6, struct tproxy_softc *sc)
 {
 	struct tproxy_packet packet;
 	struct tproxy_flow *flow;
 	struct mbuf *m = *mp;
+	bool syn;
 
 	NET_EPOCH_ASSERT();
 	if (sc->sc_nflows == 0 && sc->sc_nrules == 0)
@@ -284,17 +359,21 @@ tproxy_hook(struct mbuf **mp, bool ipv6, struct tproxy_softc *sc)
 		}
 		return (PFIL_PASS);
 	}
+	syn = (packet.p_flags & (TH_SYN | TH_ACK | TH_RST | TH_FIN)) == TH_SYN;
+	if (flow == NULL && syn && sc->sc_nflows != 0 && tproxy_has_join(m, packet.p_tcp))
+		flow = tproxy_joining(sc, m, &packet, ipv6);
 	switch (flow == NULL ? TPROXY_LEAVE : tproxy_decide(flow, packet.p_flags)) {
 	case TPROXY_LISTENER:
 		if (!tproxy_tag(m, flow)) {
 			TPROXY_COUNT(nomem);
-			/* Nobody behind us does it. */
-			m_freem(m);
-			*mp = NULL;
-			return (PFIL_DROPPED);
+			return (tproxy_drop(mp));
 		}
+		m->m_flags |= M_FASTFWD_OURS;
+		if (!tproxy_lead_on(m, ipv6))
+			return (tproxy_drop(mp));
 		TPROXY_COUNT(tagged);
-		/* FALLTHROUGH */
+		TPROXY_COUNT(packets);
+		return (PFIL_PASS);
 	case TPROXY_OURS:
 		m->m_flags |= M_FASTFWD_OURS;
 		TPROXY_COUNT(packets);
@@ -302,8 +381,7 @@ tproxy_hook(struct mbuf **mp, bool ipv6, struct tproxy_softc *sc)
 	case TPROXY_LEAVE:
 		break;
 	}
-	if (sc->sc_nrules > 0 && (packet.p_flags & (TH_SYN | TH_ACK | TH_RST | TH_FIN)) == TH_SYN && !tproxy_injected(m) &&
-	    tproxy_capture(sc, &packet.p_key, m)) {
+	if (sc->sc_nrules > 0 && syn && !tproxy_injected(m) && tproxy_capture(sc, &packet.p_key, m)) {
 		*mp = NULL;
 		return (PFIL_CONSUMED);
 	}

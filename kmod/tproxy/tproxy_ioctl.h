@@ -133,6 +133,7 @@ struct tproxy_event {
 	X(collected, "Flows forgotten after their connection")					\
 	X(expired, "Flows forgotten because no connection came")				\
 	X(superseded, "Flows forgotten because a new connection was let through")		\
+	X(joined, "Flows registered because they join the MPTCP connection of one that is")	\
 	X(packets, "Packets of registered flows delivered locally")				\
 	X(tagged, "... of them handed to the listener, before the connection existed")		\
 	X(late, "... of them late: after the connection had gone")				\

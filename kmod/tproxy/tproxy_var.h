@@ -5,6 +5,7 @@
  *
  *	ip_input, ip6_input -> pfil IN, after the packet filters -> tproxy_hook		tproxy_hook.c
  *		flow registered -> marked for local delivery, and for the listener until its connection exists
+ *		SYN with MP_JOIN to a connection of a registered flow -> registered, too			handover.h
  *		SYN that a rule captures -> held -> event -> release -> netisr		tproxy_capture.c
  *	ioctl, read, kqueue on /dev/tproxy						tproxy_device.c
  *	callout -> is the connection still there?					tproxy_flows.c
@@ -85,8 +86,14 @@ struct tproxy_flow {
 	uint64_t		f_deadline_ms;	/* of WAITING and GONE */
 	volatile uint32_t	f_state;	/* changes without a lock: TPROXY_FLOW_* */
 	bool			f_linked;
+	/* Under tproxy_mtx. */
+	struct tproxy_flow	*f_first;	/* this is a further subflow of that one's connection; NULL: it is not, or that one is gone */
+	LIST_ENTRY(tproxy_flow)	f_sibling;
+	LIST_HEAD(, tproxy_flow) f_further;
+	volatile u_int		f_nfurther;
 	struct epoch_context	f_epoch;
 };
+#define	TPROXY_FURTHER_MAX	64		/* further subflows of a connection, those whose end is not long ago included */
 CK_LIST_HEAD(tproxy_bucket, tproxy_flow);
 
 /* A SYN that userland is to decide about. */
@@ -161,6 +168,7 @@ struct tproxy_flow *tproxy_find(struct tproxy_softc *sc, const struct tproxy_key
 int	tproxy_register(struct tproxy_softc *sc, struct tproxy_client *client, struct tproxy_flow *flow);
 int	tproxy_unregister(struct tproxy_softc *sc, struct tproxy_client *client, const struct tproxy_key *key);
 void	tproxy_unregister_all(struct tproxy_softc *sc, struct tproxy_client *client);
+struct tproxy_flow *tproxy_register_further(struct tproxy_softc *sc, const struct tproxy_key *key, const struct tproxy_key *first);
 enum tproxy_connection { TPROXY_NONE, TPROXY_OPEN, TPROXY_CLOSED } tproxy_connection(const struct tproxy_key *key);
 
 /* tproxy_hook.c */

@@ -64,6 +64,7 @@ const device = (from: Fields): string => checkInterface(text(from, 'device'));
 function interception(value: unknown): Interception {
   const from = fields(value);
   if (typeof from['divert'] !== 'boolean') throw bad('divert');
+  if (typeof from['servers'] !== 'boolean') throw bad('servers');
   return {
     interfaces: list(from, 'interfaces', (name) => checkInterface(String(name))),
     ports: list(from, 'ports', (range) => ({
@@ -73,6 +74,7 @@ function interception(value: unknown): Interception {
     include: list(from, 'include', prefix),
     exclude: list(from, 'exclude', prefix),
     divert: from['divert'],
+    servers: from['servers'],
   };
 }
 

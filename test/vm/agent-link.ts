@@ -165,12 +165,15 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
   let wakeDivert = (): void => undefined;
   let wakeTproxy = (): void => undefined;
   let wakeLisp: (() => void) | undefined;
-  link.on<DivertedSyn & { packet: string }>('diverted', ({ packet, client, destination, sequence }) => {
-    diverted.push({ packet: Buffer.from(packet, 'hex'), client, destination, sequence });
-    wakeDivert();
-  });
-  link.on<CapturedSyn>('captured', ({ id, client, destination }) => {
-    captured.push({ id, client, destination });
+  link.on<DivertedSyn & { packet: string }>(
+    'diverted',
+    ({ packet, client, destination, sequence, joins }) => {
+      diverted.push({ packet: Buffer.from(packet, 'hex'), client, destination, sequence, joins });
+      wakeDivert();
+    },
+  );
+  link.on<CapturedSyn>('captured', ({ id, client, destination, joins }) => {
+    captured.push({ id, client, destination, joins });
     wakeTproxy();
   });
   link.on<{ plane: PlaneEvent }>('plane', ({ plane }) => {
@@ -305,8 +308,8 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
   const descriptors = {
     close: (descriptor) => void link.call('descriptors.close', descriptor),
     reset: (descriptor) => void link.call('descriptors.reset', descriptor),
-    openListener: (address, port, _mptcp, backlog) =>
-      link.call('descriptors.openListener', address, port, backlog) as number,
+    openListener: (address, port, mptcp, backlog) =>
+      link.call('descriptors.openListener', address, port, backlog, mptcp) as number,
     localPort: (descriptor) => link.call('descriptors.localPort', descriptor) as number,
   } as Partial<NativeDescriptors> as NativeDescriptors;
 

@@ -25,10 +25,10 @@ import { createLog } from '../../src/daemon/log.js';
 import { State } from '../../src/daemon/state.js';
 import { nativePart } from '../../src/native/index.js';
 import { createFreeBsdPlatform } from '../../src/platform/freebsd/index.js';
-import type { ControlTransport } from '../../src/platform/platform.js';
 import { selectPlatform } from '../../src/platform/select.js';
 import { systemClock } from '../../src/platform/system-clock.js';
 import { AgentLink, remoteNative } from './agent-link.js';
+import { noControl } from './in-process.js';
 import { mptcpCounters } from './linux-counters.js';
 
 export interface ChainSite {
@@ -94,14 +94,6 @@ connect_timeout_ms = 10000
 
 /** EIDs of the access side: the gateway's own, its clients'. */
 const ACCESS = ['192.0.2.8/30', '198.18.1.0/24'];
-
-/** Mappings are static in this scenario: nobody is asked, and nobody asks. */
-const noControl: ControlTransport = {
-  start: () => Promise.resolve(),
-  update: () => Promise.resolve(),
-  send: () => undefined,
-  stop: () => Promise.resolve(),
-};
 
 // ---------------------------------------------------------------- the server's site
 

@@ -6,30 +6,17 @@
  *   daemon -- agent-link.ts -- TCP, forwarded by QEMU -- agent (jail xa) -- pf, tproxy(4), mptcp(4), lisp(4)   :guest
  *   MPTCP server -- lisp0 -- LISP data plane for Linux -- vm0 (tap) ==== vtnet0, the providers' router          :guest
  */
-import { createServer, type AddressInfo } from 'node:net';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { AGENT, freePort } from './agent-address.js';
 import type { ChainSite } from './chain-end.js';
 import { linuxEnd } from './linux-end.js';
 import type { HostSide, ScenarioContext } from './scenarios.js';
 
-const AGENT = { address: '10.0.2.15', port: 4343 };
-
-/** Nobody else in the namespace listens on anything: any port does, and this one is free here at least. */
-const somePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
-
 export async function chainHost({ nic }: ScenarioContext): Promise<HostSide | { skip: string }> {
   const directory = mkdtempSync(join(tmpdir(), 'amptcp-vm-chain-'));
-  const port = await somePort();
+  const port = await freePort();
   const site: ChainSite = { directory, port };
   const end = await linuxEnd({
     addresses: ['203.0.113.2', '203.0.121.1', '203.0.122.1'],

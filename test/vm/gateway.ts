@@ -7,7 +7,6 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -18,12 +17,11 @@ import { State } from '../../src/daemon/state.js';
 import type { Native } from '../../src/native/index.js';
 import { createFreeBsdPlatform } from '../../src/platform/freebsd/index.js';
 import { ANCHOR } from '../../src/platform/freebsd/pf-rules.js';
-import type { Clock, ControlTransport } from '../../src/platform/platform.js';
 import { systemClock } from '../../src/platform/system-clock.js';
+import { AGENT, freePort } from './agent-address.js';
 import { AgentLink, remoteNative } from './agent-link.js';
+import { MortalClock, noControl } from './in-process.js';
 import type { HostSide, ScenarioContext } from './scenarios.js';
-
-const AGENT = { address: '10.0.2.15', port: 4343 };
 
 /** Servers see the gateway's addresses, or those of the clients. */
 const SOURCES = {
@@ -78,14 +76,6 @@ ${SOURCES[source]}
 connect_timeout_ms = 2000
 `;
 
-/** Mappings are static in this scenario: nobody is asked, and nobody asks. */
-const noControl: ControlTransport = {
-  start: () => Promise.resolve(),
-  update: () => Promise.resolve(),
-  send: () => undefined,
-  stop: () => Promise.resolve(),
-};
-
 /** As the port builds it; it cannot be loaded here, but that it compiles and links is seen. */
 async function buildAddon(
   { project, environment, tools }: ScenarioContext,
@@ -109,38 +99,6 @@ async function buildAddon(
   });
   return "the port's script builds the addon for FreeBSD";
 }
-
-/** Timers that end with the daemon they belong to, as they would with its process. */
-class MortalClock implements Clock {
-  readonly #timers = new Set<unknown>();
-  now = (): number => systemClock.now();
-  setTimeout(callback: () => void, ms: number): unknown {
-    const timer = systemClock.setTimeout(() => {
-      this.#timers.delete(timer);
-      callback();
-    }, ms);
-    this.#timers.add(timer);
-    return timer;
-  }
-  clearTimeout(timer: unknown): void {
-    this.#timers.delete(timer);
-    systemClock.clearTimeout(timer);
-  }
-  die(): void {
-    for (const timer of this.#timers) systemClock.clearTimeout(timer);
-    this.#timers.clear();
-  }
-}
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 
 export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
   const { environment } = context;

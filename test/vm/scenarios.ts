@@ -5,6 +5,7 @@ import type { Tools, VmEnvironment } from './environment.js';
 import type { Stage } from './image.js';
 import { chainHost } from './chain.js';
 import { controlHost } from './control.js';
+import { dataCentreHost } from './data-centre.js';
 import { gatewayHost } from './gateway.js';
 import { guardHost } from './guard.js';
 import { interopHost } from './interop.js';
@@ -225,6 +226,14 @@ export const scenarios: Scenario[] = [
     timeoutMs: 1_800_000,
     kenv: { 'net.inet.ip.fw.default_to_accept': '1' },
     host: chainHost,
+  },
+  {
+    name: 'data-centre',
+    title:
+      'role data-centre: Linux clients with MPTCP and without, servers with TCP; further subflows, refused, unreachable, bypassed, daemon killed',
+    debug: true,
+    timeoutMs: 900_000,
+    host: dataCentreHost,
   },
   {
     name: 'mptcp-passive',

@@ -13,14 +13,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mptcp.h"
+
 int
 am_listener_open(const struct sockaddr *address, socklen_t length, int mptcp, int backlog)
 {
 	int error, fd, on = 1;
 
-	if (mptcp)
-		return (-EPROTONOSUPPORT);
-	fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	/* EPROTONOSUPPORT without mptcp(4). */
+	fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, mptcp ? IPPROTO_MPTCP : IPPROTO_TCP);
 	if (fd == -1)
 		return (-errno);
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||

@@ -16,6 +16,10 @@
 
 #include "divert.h"
 
+#define	OPTION_MPTCP	30	/* of TCP (RFC 8684 section 3) */
+#define	MP_JOIN		1	/* its subtype */
+#define	IPV6_HEADER	40
+
 /* RFC 1071. */
 static uint32_t
 add(uint32_t sum, const void *octets, size_t length)
@@ -59,6 +63,35 @@ divert_open(uint16_t port, int buffer, int *fd)
 	return (0);
 }
 
+/*
+ * On a virtual network a sender may leave the checksum open: the field has the sum of the pseudo header, and the kernel knew from the
+ * interface that it need not look. That is forgotten on the way through here, so the sum is finished.
+ */
+static void
+finish_checksum(struct divert_packet *packet)
+{
+	struct ip ip;
+	size_t header, length;
+	uint32_t pseudo;
+	uint16_t sum;
+
+	if (packet->length < sizeof(ip))
+		return;
+	memcpy(&ip, packet->octets, sizeof(ip));
+	header = (size_t)ip.ip_hl << 2;
+	if (ip.ip_p != IPPROTO_TCP || (ip.ip_off & htons(IP_MF | IP_OFFMASK)) != 0 || ntohs(ip.ip_len) > packet->length ||
+	    ntohs(ip.ip_len) < header + sizeof(struct tcphdr))
+		return;
+	length = ntohs(ip.ip_len) - header;
+	pseudo = add(0, &ip.ip_src, sizeof(ip.ip_src) + sizeof(ip.ip_dst)) + IPPROTO_TCP + (uint32_t)length;
+	memcpy(&sum, packet->octets + header + offsetof(struct tcphdr, th_sum), sizeof(sum));
+	if (sum != (uint16_t)~fold(pseudo))
+		return;
+	/* What is summed has the pseudo header's sum in it, in the field. */
+	sum = fold(add(0, packet->octets + header, length));
+	memcpy(packet->octets + header + offsetof(struct tcphdr, th_sum), &sum, sizeof(sum));
+}
+
 int
 divert_receive(int fd, struct divert_packet *packet)
 {
@@ -75,6 +108,7 @@ divert_receive(int fd, struct divert_packet *packet)
 	if ((message.msg_flags & MSG_TRUNC) != 0)
 		return (EMSGSIZE);
 	packet->length = (size_t)octets;
+	finish_checksum(packet);
 	return (0);
 }
 
@@ -105,7 +139,42 @@ divert_parse(const struct divert_packet *packet, struct divert_syn *syn)
 	syn->destination.sin_addr = ip.ip_dst;
 	syn->destination.sin_port = th.th_dport;
 	syn->sequence = ntohl(th.th_seq);
+	syn->joins = divert_joins(packet->octets, packet->length);
 	return (true);
+}
+
+bool
+divert_joins(const unsigned char *packet, size_t length)
+{
+	const unsigned char *tcp;
+	size_t at, header, options;
+
+	if (length < sizeof(struct ip))
+		return (false);
+	if (packet[0] >> 4 == IPVERSION)
+		header = (size_t)(packet[0] & 0xf) << 2;
+	else if (packet[0] >> 4 == 6 && length >= IPV6_HEADER && packet[6] == IPPROTO_TCP)
+		header = IPV6_HEADER;
+	else
+		return (false);
+	if (length < header + sizeof(struct tcphdr))
+		return (false);
+	tcp = packet + header;
+	options = (size_t)(tcp[12] >> 4) << 2;
+	if (length < header + options)
+		return (false);
+	for (at = sizeof(struct tcphdr); at < options && tcp[at] != TCPOPT_EOL;) {
+		if (tcp[at] == TCPOPT_NOP) {
+			at++;
+			continue;
+		}
+		if (at + 2 > options || tcp[at + 1] < 2 || at + tcp[at + 1] > options)
+			return (false);
+		if (tcp[at] == OPTION_MPTCP && tcp[at + 1] > 2)
+			return (tcp[at + 2] >> 4 == MP_JOIN);
+		at += tcp[at + 1];
+	}
+	return (false);
 }
 
 static int

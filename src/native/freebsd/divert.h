@@ -37,6 +37,7 @@ struct divert_syn {
 	struct sockaddr_in	client;
 	struct sockaddr_in	destination;
 	uint32_t		sequence;
+	bool			joins;		/* MP_JOIN: a further subflow of a connection there is */
 };
 
 /* A non-blocking socket for the port of pf's divert-to rule. Needs privilege. `buffer`: room in octets, 0 for the default. */
@@ -45,6 +46,8 @@ int	divert_open(uint16_t port, int buffer, int *fd);
 int	divert_receive(int fd, struct divert_packet *);
 /* Reads the packet; false if it is no plain IPv4 TCP SYN: inject it. */
 bool	divert_parse(const struct divert_packet *, struct divert_syn *);
+/* Whether the TCP header of an IPv4 or IPv6 packet has MP_JOIN. False for what cannot be read. */
+bool	divert_joins(const unsigned char *packet, size_t length);
 /* Back where it came from, octet by octet. */
 int	divert_inject(int fd, const struct divert_packet *);
 /* Answers the SYN by RST, from its destination. */

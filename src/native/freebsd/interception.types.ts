@@ -11,6 +11,8 @@ export interface DivertedSyn {
   client: Endpoint;
   destination: Endpoint;
   sequence: number;
+  /** It has MP_JOIN. */
+  joins: boolean;
 }
 
 /** divert.c: a divert(4) socket. The object owns the descriptor. */
@@ -31,6 +33,7 @@ export interface CapturedSyn {
   id: number;
   client: Endpoint;
   destination: Endpoint;
+  joins: boolean;
 }
 
 export interface CaptureRule {

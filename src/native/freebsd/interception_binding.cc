@@ -88,6 +88,7 @@ Napi::Object SynObject(Napi::Env env, const struct tproxy_event &event)
 	item.Set("id", static_cast<double>(event.ev_id));
 	item.Set("client", EndpointObject(env, event.ev_flow.tf_client));
 	item.Set("destination", EndpointObject(env, event.ev_flow.tf_destination));
+	item.Set("joins", divert_joins(event.ev_snapshot, event.ev_snapshot_length));
 	return item;
 }
 
@@ -137,6 +138,7 @@ private:
 			item.Set("client", EndpointObject(env, syn.client));
 			item.Set("destination", EndpointObject(env, syn.destination));
 			item.Set("sequence", static_cast<double>(syn.sequence));
+			item.Set("joins", syn.joins);
 			syns.Set(count++, item);
 		}
 		return syns;

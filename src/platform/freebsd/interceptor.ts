@@ -8,7 +8,8 @@
  *
  *   bypass   the SYN goes on as it came, and the connection never comes here again
  *   accept   the flow is registered with tproxy(4), the SYN goes on, and the kernel completes the handshake as the
- *            destination; the accepted socket is found by its addresses
+ *            destination; the accepted socket is found by its addresses. Where clients speak MPTCP (role data-centre), the
+ *            listener is one of mptcp(4), and a SYN that joins a connection is let go on: the kernel knows whose it is
  *   refuse   the client gets RST or ICMP unreachable
  */
 import type {
@@ -45,6 +46,12 @@ const UNREACHABLE: Record<string, number> = {
   EHOSTDOWN: 1,
   ETIMEDOUT: 1,
 };
+
+const interceptionOf = ({ protocol, ...rules }: InterceptRules): Interception => ({
+  ...rules,
+  divert: true,
+  servers: protocol === 'mptcp',
+});
 
 const keyOf = (client: Endpoint, destination: Endpoint): string =>
   `${client.address} ${client.port} ${destination.address} ${destination.port}`;
@@ -141,6 +148,8 @@ export class FreeBsdInterceptor implements Interceptor {
   #tproxy: NativeTproxy | undefined;
   #listeners: { address: string; port: number; descriptor: number }[] = [];
   #rules: Interception | undefined;
+  /** Of mptcp(4), where clients speak it: while it is open, the module stays. */
+  #mptcp: number | undefined;
   #started = false;
   #stray = 0;
 
@@ -152,14 +161,22 @@ export class FreeBsdInterceptor implements Interceptor {
   async start(rules: InterceptRules, onFlow: (flow: ClientFlow) => void): Promise<void> {
     if (this.#started) throw new PlatformError('the interceptor has been started already', 'EALREADY');
     const { host, native, listener, descriptors } = this.options;
-    const wanted = this.#interception(rules);
+    const wanted = interceptionOf(rules);
     this.#onFlow = onFlow;
     this.#started = true;
     listener.start((batch) => batch.forEach((accepted) => this.#accepted(accepted)));
     try {
+      const mptcp = rules.protocol === 'mptcp';
+      if (mptcp)
+        this.#mptcp = await host.open('mptcp').catch((error: unknown) => {
+          throw new PlatformError(
+            `the data-centre role needs mptcp(4): ${(error as Error).message}`,
+            'EPROTONOSUPPORT',
+          );
+        });
       for (const family of [4, 6] as const) {
         const address = LISTEN_ADDRESS[family];
-        const descriptor = descriptors.openListener(address, 0, false, BACKLOG);
+        const descriptor = descriptors.openListener(address, 0, mptcp, BACKLOG);
         const port = descriptors.localPort(descriptor);
         listener.add(descriptor);
         this.#listeners.push({ address, port, descriptor });
@@ -179,22 +196,15 @@ export class FreeBsdInterceptor implements Interceptor {
   async update(rules: InterceptRules): Promise<void> {
     if (!this.#started) throw new PlatformError('the interceptor has not been started', 'EINVAL');
     const before = this.#rules;
+    const wanted = interceptionOf(rules);
+    if (before && wanted.servers !== before.servers)
+      throw new PlatformError('what clients speak cannot change while they are listened to', 'EINVAL');
     try {
-      await this.#apply(this.#interception(rules));
+      await this.#apply(wanted);
     } catch (error) {
       if (before) this.#capture(before);
       throw error;
     }
-  }
-
-  #interception(rules: InterceptRules): Interception {
-    if (rules.protocol === 'mptcp')
-      throw new PlatformError(
-        'the data-centre role needs mptcp(4), which is not part of this build',
-        'EPROTONOSUPPORT',
-      );
-    const { interfaces, ports, include, exclude } = rules;
-    return { interfaces, ports, include, exclude, divert: true };
   }
 
   async #apply(wanted: Interception): Promise<void> {
@@ -215,7 +225,7 @@ export class FreeBsdInterceptor implements Interceptor {
     for (const syn of divert.receive()) this.#diverted(divert, syn);
   }
 
-  #diverted(divert: NativeDivert, { packet, client, destination, sequence }: DivertedSyn): void {
+  #diverted(divert: NativeDivert, { packet, client, destination, sequence, joins }: DivertedSyn): void {
     const key = keyOf(client, destination);
     const send = (how: Parameters<HeldSyn['settle']>[0]): void => {
       try {
@@ -227,6 +237,7 @@ export class FreeBsdInterceptor implements Interceptor {
         this.options.warn?.(`SYN of ${client.address}: ${(error as Error).message}`);
       }
     };
+    if (joins && this.#rules?.servers) return send('inject');
     const held: HeldSyn = {
       client,
       destination,
@@ -252,7 +263,7 @@ export class FreeBsdInterceptor implements Interceptor {
     for (const syn of tproxy.events()) this.#captured(tproxy, syn);
   }
 
-  #captured(tproxy: NativeTproxy, { id, client, destination }: CapturedSyn): void {
+  #captured(tproxy: NativeTproxy, { id, client, destination, joins }: CapturedSyn): void {
     const held: HeldSyn = {
       client,
       destination,
@@ -265,7 +276,9 @@ export class FreeBsdInterceptor implements Interceptor {
         }
       },
     };
-    this.#offer(new HeldFlow(held, this));
+    // Of no connection the kernel knows, or it would not have come here.
+    if (joins && this.#rules?.servers) held.settle('inject');
+    else this.#offer(new HeldFlow(held, this));
   }
 
   #offer(flow: HeldFlow): void {
@@ -398,6 +411,8 @@ export class FreeBsdInterceptor implements Interceptor {
       for (const { descriptor } of this.#listeners) listener.remove(descriptor);
       this.#listeners = [];
       listener.stop();
+      if (this.#mptcp !== undefined) this.options.descriptors.close(this.#mptcp);
+      this.#mptcp = undefined;
     }
   }
 }

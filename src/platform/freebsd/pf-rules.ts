@@ -5,6 +5,7 @@
  *
  *   client SYN -> in on the client's interface -> tagged when its destination is ours -> divert-to -> amptcpd
  *   what the client sends next, what it is sent    -> passed without state: pf would divert every packet of a state
+ *   to servers, and what answers (role data-centre)-> passed likewise
  *   gateway's EIDs <-> lisp0, clients' EIDs -> lisp0 -> what answers them, RLOCs <-> UDP 4341 and 4342   -> passed
  *
  * Whether a destination is ours takes three tables, and a rule names but one: so rules tag, and the last one looks at
@@ -20,7 +21,7 @@ export const DIVERT_PORT = 4340;
 export const BYPASS_TABLE = 'amptcp_bypass';
 
 export interface Interception {
-  /** Empty: every interface but the LISP device. */
+  /** Empty: every interface; where servers are behind LISP, all but the LISP device. */
   interfaces: string[];
   ports: { from: number; to: number }[];
   /** Empty: everything. */
@@ -28,6 +29,8 @@ export interface Interception {
   exclude: string[];
   /** false: nothing new is taken, what is proxied already goes on. */
   divert: boolean;
+  /** true: the gateway connects to the destinations themselves, by whatever interface, and in its clients' names. */
+  servers: boolean;
 }
 
 export interface AnchorSettings {
@@ -94,32 +97,45 @@ const portList = (ports: { from: number; to: number }[]): string =>
     : ` port ${list(checkPorts(ports).map(({ from, to }) => (from === to ? `${from}` : `${from}:${to}`)))}`;
 
 function interceptionRules(
-  { interfaces, ports, include, exclude, divert }: Interception,
+  { interfaces, ports, include, exclude, divert, servers }: Interception,
   device: string,
 ): string[] {
-  const on = interfaces.length === 0 ? `on ! ${device}` : `on ${list(interfaces.map(checkInterface))}`;
+  const on =
+    interfaces.length > 0 ? ` on ${list(interfaces.map(checkInterface))}` : servers ? '' : ` on ! ${device}`;
   const port = portList(ports);
   return [
     table('amptcp_include', include.length === 0 ? everything : include),
     table('amptcp_exclude', exclude),
-    `match in ${on} proto tcp from any to <amptcp_include>${port} flags any tag amptcp_in`,
-    `match in ${on} proto tcp from any to <amptcp_exclude> flags any tagged amptcp_in tag amptcp_no`,
+    `match in${on} proto tcp from any to <amptcp_include>${port} flags any tag amptcp_in`,
+    `match in${on} proto tcp from any to <amptcp_exclude> flags any tagged amptcp_in tag amptcp_no`,
     ...(divert
       ? [
-          `pass in quick ${on} inet proto tcp from any to ! <${BYPASS_TABLE}> flags S/SA tagged amptcp_in no state divert-to 127.0.0.1 port ${DIVERT_PORT}`,
+          `pass in quick${on} inet proto tcp from any to ! <${BYPASS_TABLE}> flags S/SA tagged amptcp_in no state divert-to 127.0.0.1 port ${DIVERT_PORT}`,
         ]
       : []),
-    `pass in quick ${on} proto tcp all flags any tagged amptcp_in no state`,
-    `match out ${on} proto tcp from <amptcp_include>${port} to any flags any tag amptcp_out`,
-    `match out ${on} proto tcp from <amptcp_exclude> to any flags any tagged amptcp_out tag amptcp_no`,
-    `pass out quick ${on} proto tcp all flags any tagged amptcp_out no state`,
+    `pass in quick${on} proto tcp all flags any tagged amptcp_in no state`,
+    `match out${on} proto tcp from <amptcp_include>${port} to any flags any tag amptcp_out`,
+    `match out${on} proto tcp from <amptcp_exclude> to any flags any tagged amptcp_out tag amptcp_no`,
+    `pass out quick${on} proto tcp all flags any tagged amptcp_out no state`,
+    ...(servers ? serverRules(port) : []),
     // What a router says of a proxied connection: too big, unreachable.
     ...['in', 'out'].flatMap((way) => [
-      `pass ${way} quick ${on} inet proto icmp all icmp-type { unreach, timex } no state`,
-      `pass ${way} quick ${on} inet6 proto icmp6 all icmp6-type { unreach, toobig, timex } no state`,
+      `pass ${way} quick${servers ? '' : on} inet proto icmp all icmp-type { unreach, timex } no state`,
+      `pass ${way} quick${servers ? '' : on} inet6 proto icmp6 all icmp6-type { unreach, toobig, timex } no state`,
     ]),
   ];
 }
+
+/** Nobody begins a connection from there this way: what comes answers one. */
+const serverRules = (port: string): string[] => [
+  `match out proto tcp from any to <amptcp_include>${port} flags any tag amptcp_to`,
+  `match out proto tcp from any to <amptcp_exclude> flags any tagged amptcp_to tag amptcp_no`,
+  `pass out quick proto tcp all flags any tagged amptcp_to no state`,
+  `match in proto tcp from <amptcp_include>${port} to any flags any tag amptcp_from`,
+  `match in proto tcp from <amptcp_exclude> to any flags any tagged amptcp_from tag amptcp_no`,
+  `pass in quick proto tcp all flags A/A tagged amptcp_from no state`,
+  `pass in quick proto tcp all flags R/R tagged amptcp_from no state`,
+];
 
 /** The whole anchor. @throws PlatformError EINVAL */
 export function anchorRules(settings: AnchorSettings): string {

@@ -27,6 +27,7 @@ const CALLS: FreeBsdCall[] = [
       include: ['198.18.0.0/15'],
       exclude: [],
       divert: true,
+      servers: false,
     },
   },
   { call: 'add-bypass', prefix: '198.18.4.0/24' },

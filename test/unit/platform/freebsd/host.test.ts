@@ -10,6 +10,7 @@ const CLIENTS = {
   include: ['198.18.2.0/24'],
   exclude: [],
   divert: true,
+  servers: false,
 };
 
 /** Answers by the beginning of the command; an Error is thrown. */

@@ -49,7 +49,7 @@ class Kernel {
       if (this.failing !== undefined && line.startsWith(this.failing)) throw new Error(`${line}: refused`);
     };
     const host = {
-      open: async (what: string) => (say('open', what), what === 'divert' ? 50 : 51),
+      open: async (what: string) => (say('open', what), { divert: 50, tproxy: 51 }[what] ?? 52),
       setInterception: async (wanted?: { divert: boolean }) =>
         say('pf', wanted === undefined ? 'none' : wanted.divert ? 'divert' : 'pass'),
       setHoldTime: async (ms: number) => say('hold', ms),
@@ -94,18 +94,22 @@ class Kernel {
       stop: () => say('listener stops'),
     } as NativeListener;
     const descriptors = {
-      openListener: (address: string) => (address.includes(':') ? 46 : 44),
+      openListener: (address: string, _port: number, mptcp: boolean) => {
+        if (mptcp) say('listen with MPTCP', address);
+        return address.includes(':') ? 46 : 44;
+      },
+      close: (descriptor: number) => say('close', descriptor),
       localPort: (descriptor: number) => 7000 + descriptor,
       reset: (descriptor: number) => say('reset', descriptor),
     } as Partial<NativeDescriptors> as NativeDescriptors;
     this.interceptor = new FreeBsdInterceptor({ host, clock: this.clock, native, listener, descriptors });
   }
 
-  async start(): Promise<void> {
-    await this.interceptor.start(RULES, (flow) => this.flows.push(flow));
+  async start(rules = RULES): Promise<void> {
+    await this.interceptor.start(rules, (flow) => this.flows.push(flow));
   }
   /** A SYN of IPv4 whose packet is the octet `mark`. */
-  syn(mark: number, sequence = 1): ClientFlow | undefined {
+  syn(mark: number, sequence = 1, joins = false): ClientFlow | undefined {
     this.calls.length = 0;
     const known = this.flows.length;
     this.diverted.push({
@@ -113,14 +117,15 @@ class Kernel {
       client: CLIENT[4],
       destination: SERVER[4],
       sequence,
+      joins,
     });
     this.wake.divert();
     return this.flows[known];
   }
-  syn6(id: number): ClientFlow | undefined {
+  syn6(id: number, joins = false): ClientFlow | undefined {
     this.calls.length = 0;
     const known = this.flows.length;
-    this.captured.push({ id, client: CLIENT[6], destination: SERVER[6] });
+    this.captured.push({ id, client: CLIENT[6], destination: SERVER[6], joins });
     this.wake.tproxy();
     return this.flows[known];
   }
@@ -164,12 +169,46 @@ test('rules that are refused leave nothing behind', async () => {
   kernel.failing = 'pf divert';
   await assert.rejects(kernel.start(), /refused/);
   assert.ok(kernel.calls.includes('close divert') && kernel.calls.includes('listener stops'));
-  await assert.rejects(
-    new Kernel().interceptor.start({ ...RULES, protocol: 'mptcp' }, () => undefined),
-    {
-      code: 'EPROTONOSUPPORT',
-    },
-  );
+  const without = new Kernel();
+  without.failing = 'open mptcp';
+  await assert.rejects(without.start({ ...RULES, protocol: 'mptcp' }), {
+    code: 'EPROTONOSUPPORT',
+    message: /the data-centre role needs mptcp\(4\): open mptcp: refused/,
+  });
+  assert.deepEqual(without.calls, ['open mptcp', 'pf none', 'listener stops']);
+});
+
+test("clients with MPTCP: listeners of mptcp(4); a SYN that joins a connection is the kernel's", async () => {
+  const kernel = new Kernel();
+  const rules: InterceptRules = { ...RULES, protocol: 'mptcp' };
+  await kernel.start(rules);
+  assert.deepEqual(kernel.calls.slice(0, 3), [
+    'open mptcp',
+    'listen with MPTCP 127.0.0.1',
+    'listen with MPTCP ::1',
+  ]);
+  assert.equal(kernel.syn(1, 1, true), undefined);
+  assert.deepEqual(kernel.calls, ['inject 1']);
+  assert.equal(kernel.syn6(7, true), undefined);
+  assert.deepEqual(kernel.calls, ['release 7 inject']);
+  assert.equal(kernel.interceptor.counters().held, 0);
+
+  const flow = kernel.syn(2)!;
+  const accepting = flow.accept();
+  assert.deepEqual(kernel.calls, ['register 198.18.1.10.4001 198.18.2.10.443 127.0.0.1.7044', 'inject 2']);
+  kernel.accept(4, 99);
+  assert.equal(await accepting, 99);
+
+  await kernel.interceptor.update({ ...rules, include: [] });
+  await assert.rejects(kernel.interceptor.update(RULES), /what clients speak cannot change/);
+  kernel.calls.length = 0;
+  await kernel.interceptor.stop();
+  assert.equal(kernel.calls.at(-1), 'close 52');
+  // Where clients speak TCP, MP_JOIN says nothing.
+  const access = new Kernel();
+  await access.start();
+  assert.ok(access.syn(1, 1, true));
+  assert.ok(access.syn6(7, true));
 });
 
 test('bypass: the SYN goes on as it came, and so does each that repeats it', async () => {

@@ -18,6 +18,7 @@ const CLIENTS: Interception = {
   include: ['198.18.0.0/16', '2001:db8:2::/64'],
   exclude: ['198.18.9.0/24'],
   divert: true,
+  servers: false,
 };
 const SETTINGS: AnchorSettings = {
   interception: CLIENTS,
@@ -60,12 +61,36 @@ pass in quick inet6 proto icmp6 from any to 2001:db8:f::2 icmp6-type { unreach, 
 test('everything, everywhere, every port', () => {
   const text = anchorRules({
     ...SETTINGS,
-    interception: { interfaces: [], ports: [], include: [], exclude: [], divert: true },
+    interception: { interfaces: [], ports: [], include: [], exclude: [], divert: true, servers: false },
     bypass: [],
   });
   assert.match(text, /^table <amptcp_include> persist { 0\.0\.0\.0\/0, ::\/0 }$/m);
   assert.match(text, /^table <amptcp_exclude> persist$/m);
   assert.match(text, /^match in on ! lisp0 proto tcp from any to <amptcp_include> flags any tag amptcp_in$/m);
+});
+
+test('servers the gateway itself connects to, by whatever interface: answers pass, and nothing that begins a connection', () => {
+  const text = anchorRules({ ...SETTINGS, interception: { ...CLIENTS, interfaces: [], servers: true } });
+  assert.match(text, /^match in proto tcp from any to <amptcp_include> port/m);
+  const lines = text.split('\n');
+  assert.deepEqual(
+    lines.filter((line) => /amptcp_(to|from)/.test(line)),
+    [
+      'match out proto tcp from any to <amptcp_include> port { 80, 443:444 } flags any tag amptcp_to',
+      'match out proto tcp from any to <amptcp_exclude> flags any tagged amptcp_to tag amptcp_no',
+      'pass out quick proto tcp all flags any tagged amptcp_to no state',
+      'match in proto tcp from <amptcp_include> port { 80, 443:444 } to any flags any tag amptcp_from',
+      'match in proto tcp from <amptcp_exclude> to any flags any tagged amptcp_from tag amptcp_no',
+      'pass in quick proto tcp all flags A/A tagged amptcp_from no state',
+      'pass in quick proto tcp all flags R/R tagged amptcp_from no state',
+    ],
+  );
+  // What clients send has been decided about before.
+  assert.ok(
+    lines.findIndex((line) => line.includes('tagged amptcp_in no state')) <
+      lines.findIndex((line) => line.includes('amptcp_to')),
+  );
+  assert.match(text, /^pass in quick inet proto icmp all icmp-type { unreach, timex } no state$/m);
 });
 
 test('with nothing to be taken any more, what is proxied goes on', () => {

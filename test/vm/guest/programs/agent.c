@@ -241,7 +241,7 @@ on_divert(void)
 			divert_inject(divert_fd, &packet);
 			continue;
 		}
-		put(&t, "{\"event\":\"diverted\",\"sequence\":%u,", syn.sequence);
+		put(&t, "{\"event\":\"diverted\",\"sequence\":%u,\"joins\":%s,", syn.sequence, syn.joins ? "true" : "false");
 		memset(&address, 0, sizeof(address));
 		memcpy(&address, &syn.client, sizeof(syn.client));
 		put_endpoint(&t, "client", &address);
@@ -267,7 +267,8 @@ on_tproxy(void)
 	for (size_t i = 0; i < count; i++) {
 		struct text t = { 0 };
 
-		put(&t, "{\"event\":\"captured\",\"id\":%ju,", (uintmax_t)events[i].ev_id);
+		put(&t, "{\"event\":\"captured\",\"id\":%ju,\"joins\":%s,", (uintmax_t)events[i].ev_id,
+		    divert_joins(events[i].ev_snapshot, events[i].ev_snapshot_length) ? "true" : "false");
 		put_tproxy(&t, "client", &events[i].ev_flow.tf_client);
 		put(&t, ",");
 		put_tproxy(&t, "destination", &events[i].ev_flow.tf_destination);
@@ -572,7 +573,7 @@ call_descriptor(struct text *out, const char *what)
 	fd = am_address_parse(arg(0), (uint16_t)number(1), &address);
 	if (fd < 0)
 		return (-fd);
-	fd = am_listener_open((struct sockaddr *)&address, (socklen_t)fd, 0, (int)number(2));
+	fd = am_listener_open((struct sockaddr *)&address, (socklen_t)fd, number(3) != 0, (int)number(2));
 	if (fd < 0)
 		return (-fd);
 	put(out, "%d", fd);
