@@ -7,8 +7,16 @@
 
 #define	BUILD_FROM	256u		/* prefixes; fewer are as quick in the tree */
 #define	LENGTH_MAX	64u		/* of a prefix that can be in a line */
+#define	FROM_MIN	8u		/* bits; with fewer there is nothing to gain */
 #define	LINE		64u
+#define	LINES_MAX	(1u << 28)
 #define	SATURATED	0xffffu
+
+static inline bool
+is_v4(const struct lisp_index *index)
+{
+	return (index->ways == LISP_INDEX_WAYS_V4);
+}
 
 static inline unsigned
 length_class(const struct lisp_prefix *prefix)
@@ -20,6 +28,19 @@ static inline bool
 belongs(const struct lisp_index *index, const struct lisp_prefix *prefix)
 {
 	return (index->lines != NULL && prefix->len >= index->from);
+}
+
+/* Prefixes for a line when it is built, in tenths, and when it is built anew: then two in three hundred have not found room. */
+static inline uint32_t
+load(const struct lisp_index *index)
+{
+	return (is_v4(index) ? 80 : 32);
+}
+
+static inline uint32_t
+load_max(const struct lisp_index *index)
+{
+	return (is_v4(index) ? 100 : 40);
 }
 
 void
@@ -34,48 +55,111 @@ void
 lisp_index_fini(struct lisp_index *index)
 {
 	lisp_free(index->memory);
+	lisp_free(index->values);
 	index->memory = NULL;
 	index->lines = NULL;
+	index->values = NULL;
 }
 
 size_t
 lisp_index_memory(const struct lisp_index *index)
 {
-	return (index->lines == NULL ? 0 : ((size_t)1 << (64 - index->shift)) * sizeof(struct lisp_index_line) + LINE);
+	if (index->lines == NULL)
+		return (0);
+	return (index->nlines * sizeof(union lisp_index_line) + LINE +
+	    (index->values == NULL ? 0 : (size_t)index->nlines * index->ways * sizeof(index->values[0])));
 }
 
-/* Where the prefix is in its line, or `count`. */
-static unsigned
-find(const struct lisp_index *index, const struct lisp_index_line *line, uint64_t key, uint32_t tag)
+/* Of cells, counted from 1. */
+static inline uint64_t
+cell_at(const struct lisp_index *index, const union lisp_index_line *line, unsigned i)
 {
-	const uint32_t *cells = line->cells;
-	unsigned i, ways = index->ways;
+	return (is_v4(index) ? line->v4[i] : line->v6[i]);
+}
 
-	for (i = 0; i < line->count; i++)
-		if (cells[i] == tag && cells[ways + i] == (uint32_t)(key >> 32) &&
-		    (ways == LISP_INDEX_WAYS_V4 || cells[2 * ways + i] == (uint32_t)key))
+static inline unsigned
+cell_length(const struct lisp_index *index, uint64_t cell)
+{
+	return ((is_v4(index) ? 32 : 64) - (unsigned)__builtin_ctzll(cell));
+}
+
+static inline uint32_t *
+value_at(const struct lisp_index *index, const union lisp_index_line *line, unsigned i)
+{
+	return (&index->values[(size_t)(line - index->lines) * index->ways + i - 1]);
+}
+
+static inline uint32_t
+cell_value(const struct lisp_index *index, const union lisp_index_line *line, unsigned i)
+{
+	return (index->values != NULL ? *value_at(index, line, i) : (uint32_t)(cell_at(index, line, i) >> index->tag_bits));
+}
+
+static inline bool
+fits(const struct lisp_index *index, uint32_t value)
+{
+	return (index->values != NULL || value <= (is_v4(index) ? UINT32_MAX : UINT64_MAX) >> index->tag_bits);
+}
+
+static void
+cell_put(struct lisp_index *index, union lisp_index_line *line, unsigned i, uint64_t tag, uint32_t value)
+{
+	uint64_t cell = index->values != NULL ? tag : tag | (uint64_t)value << index->tag_bits;
+
+	if (is_v4(index))
+		line->v4[i] = (uint32_t)cell;
+	else
+		line->v6[i] = cell;
+	if (index->values != NULL)
+		*value_at(index, line, i) = value;
+}
+
+static void
+cell_copy(struct lisp_index *index, union lisp_index_line *line, unsigned to, unsigned from)
+{
+	cell_put(index, line, to, cell_at(index, line, from) & index->tag, cell_value(index, line, from));
+}
+
+/* The line where the prefix belongs, and what tells it from the others there. */
+static union lisp_index_line *
+line_of(const struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix, uint64_t *tag)
+{
+	uint64_t bits;
+	uint32_t number;
+
+	if (is_v4(index))
+		bits = lisp_index_exchange_v4(index, iid, lisp_get32(prefix->addr.bytes), &number);
+	else
+		bits = lisp_index_exchange_v6(index, iid, lisp_get64(prefix->addr.bytes), &number);
+	/* The prefix has no bits beyond its length, and the exchange has left it so. */
+	*tag = (bits << 1 | (uint64_t)1 << ((is_v4(index) ? 32 : 64) - (prefix->len > LENGTH_MAX ? LENGTH_MAX : prefix->len))) &
+	    index->tag;
+	return (&index->lines[number]);
+}
+
+/* Where the prefix is in its line, or count + 1. */
+static unsigned
+find(const struct lisp_index *index, const union lisp_index_line *line, uint64_t tag, uint32_t value)
+{
+	unsigned i;
+
+	for (i = 1; i <= line->count; i++)
+		if ((cell_at(index, line, i) & index->tag) == tag && cell_value(index, line, i) == value)
 			break;
 	return (i);
 }
 
 static void
-move(const struct lisp_index *index, struct lisp_index_line *line, unsigned from, unsigned to)
+take_out(struct lisp_index *index, union lisp_index_line *line, unsigned i)
 {
-	unsigned at;
-
-	for (at = 0; at + index->ways <= 15; at += index->ways)
-		line->cells[at + to] = line->cells[at + from];
-}
-
-static inline uint32_t
-tag_of(const struct lisp_prefix *prefix, uint32_t value)
-{
-	LISP_ASSERT(value <= LISP_INDEX_VALUE_MAX);
-	return (value << 8 | prefix->len);
+	for (; i < line->count; i++)
+		cell_copy(index, line, i, i + 1);
+	cell_put(index, line, i, 0, 0);
+	line->count--;
 }
 
 static void
-spill(struct lisp_index_line *line, unsigned length)
+spill(union lisp_index_line *line, unsigned length)
 {
 	if (line->overflow != SATURATED)
 		line->overflow++;
@@ -86,36 +170,34 @@ spill(struct lisp_index_line *line, unsigned length)
 void
 lisp_index_put(struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix, uint32_t value)
 {
-	struct lisp_index_line *line;
-	uint64_t key;
-	unsigned i, ways = index->ways;
+	union lisp_index_line *line;
+	uint64_t tag;
+	unsigned i;
 
 	if (!belongs(index, prefix))
 		return;
-	key = lisp_index_key(&prefix->addr);
-	line = lisp_index_line(index, iid, key);
+	line = line_of(index, iid, prefix, &tag);
+	/* Time for larger values. */
+	if (!fits(index, value))
+		index->due = 0;
 	/* No shorter than anything that has spilled, or a match here would not be the last word. */
-	if (prefix->len > LENGTH_MAX || prefix->len < line->floor) {
+	if (!fits(index, value) || prefix->len > LENGTH_MAX || prefix->len < line->floor) {
 		spill(line, prefix->len);
 		return;
 	}
-	if (line->count == ways) {
-		unsigned shortest = line->cells[ways - 1] & 0xff;
+	if (line->count == index->ways) {
+		unsigned shortest = cell_length(index, cell_at(index, line, index->ways));
 
 		if (prefix->len <= shortest) {
 			spill(line, prefix->len);
 			return;
 		}
 		spill(line, shortest);
-		line->count--;
+		take_out(index, line, index->ways);
 	}
-	for (i = line->count; i > 0 && (line->cells[i - 1] & 0xff) < prefix->len; i--)
-		move(index, line, i - 1, i);
-	line->cells[i] = tag_of(prefix, value);
-	line->cells[ways + i] = (uint32_t)(key >> 32);
-	if (ways != LISP_INDEX_WAYS_V4)
-		line->cells[2 * ways + i] = (uint32_t)key;
-	line->count++;
+	for (i = ++line->count; i > 1 && cell_length(index, cell_at(index, line, i - 1)) < prefix->len; i--)
+		cell_copy(index, line, i, i - 1);
+	cell_put(index, line, i, tag, value);
 }
 
 void
@@ -123,6 +205,8 @@ lisp_index_add(struct lisp_index *index, uint32_t iid, const struct lisp_prefix 
 {
 	index->prefixes++;
 	index->lengths[length_class(prefix)]++;
+	if (index->largest < value)
+		index->largest = value;
 	lisp_index_put(index, iid, prefix, value);
 }
 
@@ -130,40 +214,46 @@ void
 lisp_index_replace(struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix, uint32_t before,
     uint32_t value)
 {
-	struct lisp_index_line *line;
-	uint64_t key;
+	union lisp_index_line *line;
+	uint64_t tag;
 	unsigned i;
 
+	if (index->largest < value)
+		index->largest = value;
 	if (!belongs(index, prefix))
 		return;
-	key = lisp_index_key(&prefix->addr);
-	line = lisp_index_line(index, iid, key);
-	if ((i = find(index, line, key, tag_of(prefix, before))) < line->count)
-		line->cells[i] = tag_of(prefix, value);
+	line = line_of(index, iid, prefix, &tag);
+	if ((i = find(index, line, tag, before)) > line->count)
+		return;
+	if (fits(index, value)) {
+		cell_put(index, line, i, tag, value);
+		return;
+	}
+	take_out(index, line, i);
+	spill(line, prefix->len);
+	index->due = 0;
 }
 
 void
 lisp_index_remove(struct lisp_index *index, uint32_t iid, const struct lisp_prefix *prefix, uint32_t value)
 {
-	struct lisp_index_line *line;
-	uint64_t key;
+	union lisp_index_line *line;
+	uint64_t tag;
 	unsigned i;
 
 	LISP_ASSERT(index->prefixes != 0 && index->lengths[length_class(prefix)] != 0);
-	index->prefixes--;
 	index->lengths[length_class(prefix)]--;
+	if (--index->prefixes == 0)
+		index->largest = 0;
 	if (!belongs(index, prefix))
 		return;
-	key = lisp_index_key(&prefix->addr);
-	line = lisp_index_line(index, iid, key);
-	i = find(index, line, key, tag_of(prefix, value));
-	if (i < line->count) {
-		for (line->count--; i < line->count; i++)
-			move(index, line, i + 1, i);
-	} else if (line->overflow != SATURATED && --line->overflow == 0)
+	line = line_of(index, iid, prefix, &tag);
+	if ((i = find(index, line, tag, value)) <= line->count)
+		take_out(index, line, i);
+	else if (line->overflow != SATURATED && --line->overflow == 0)
 		line->floor = 0;
 	/* Far too large by now: gone, until there are many again. */
-	if (index->prefixes < BUILD_FROM / 2 || index->prefixes < ((uint64_t)1 << (64 - index->shift)) / 4) {
+	if (index->prefixes < BUILD_FROM / 2 || index->prefixes < (uint64_t)index->nlines * load(index) / 100) {
 		lisp_index_fini(index);
 		index->due = index->prefixes > BUILD_FROM / 2 ? index->prefixes * 2 : BUILD_FROM;
 	}
@@ -181,20 +271,28 @@ choose_from(const struct lisp_index *index)
 	for (from = LENGTH_MAX; from > 0; from--)
 		if ((longer += index->lengths[from]) >= index->prefixes / 4 * 3)
 			break;
-	return (from);
+	return (from < FROM_MIN ? 0 : from);
 }
 
-/* Prefixes for so many lines: sixteen for five, when one in a hundred (IPv6: twenty) finds its line full. */
-static inline uint32_t
-room(unsigned bits)
+/* How many of an exchanged address' bits tell all of a line's prefixes from each other, and the one that ends a prefix. */
+static unsigned
+choose_tag_bits(const struct lisp_index *index, uint32_t nlines, unsigned from)
 {
-	return ((16u << bits) / 5);
+	/* A line's addresses are neighbours among the upper 32 bits: so many, and what lies under the last one's first bits. */
+	uint64_t range = ((uint64_t)1 << 32) / nlines + 1 + ((uint64_t)1 << (from < 32 ? 32 - from : 0));
+	unsigned bits = 0;
+
+	while (((uint64_t)1 << bits) < range)
+		bits++;
+	return (bits + 1 + (is_v4(index) ? 0 : 32));
 }
 
 bool
 lisp_index_renew(struct lisp_index *index)
 {
-	unsigned from, bits = 8;
+	uint64_t nlines;
+	uint32_t *values = NULL;
+	unsigned from, tag_bits, width = is_v4(index) ? 32 : 64;
 	void *memory;
 
 	if (index->prefixes < index->due)
@@ -203,15 +301,29 @@ lisp_index_renew(struct lisp_index *index)
 	index->due = index->prefixes > UINT32_MAX / 2 ? UINT32_MAX : index->prefixes * 2;
 	if ((from = choose_from(index)) == 0)
 		return (false);
-	while (bits < 28 && index->prefixes >= room(bits))
-		bits++;
-	if ((memory = lisp_alloc(((size_t)1 << bits) * sizeof(struct lisp_index_line) + LINE)) == NULL)
+	nlines = (uint64_t)index->prefixes * 10 / load(index) + 1;
+	if (nlines < BUILD_FROM / 8)
+		nlines = BUILD_FROM / 8;
+	if (nlines > LINES_MAX)
+		nlines = LINES_MAX;
+	tag_bits = choose_tag_bits(index, (uint32_t)nlines, from);
+	if ((memory = lisp_alloc(nlines * LINE + LINE)) == NULL)
 		return (false);
-	lisp_free(index->memory);
+	if (index->largest > ((uint64_t)1 << (width - tag_bits)) - 1 &&
+	    (values = lisp_alloc(nlines * index->ways * sizeof(values[0]))) == NULL) {
+		lisp_free(memory);
+		return (false);
+	}
+	lisp_index_fini(index);
 	index->memory = memory;
-	index->lines = (struct lisp_index_line *)(((uintptr_t)memory + LINE - 1) & ~(uintptr_t)(LINE - 1));
-	index->shift = (uint8_t)(64 - bits);
+	index->values = values;
+	index->lines = (union lisp_index_line *)(((uintptr_t)memory + LINE - 1) & ~(uintptr_t)(LINE - 1));
+	index->nlines = (uint32_t)nlines;
 	index->from = (uint8_t)from;
-	index->due = room(bits);
+	index->first = ~(uint64_t)0 << (64 - from);
+	index->tag_bits = (uint8_t)tag_bits;
+	index->tag = ((uint64_t)1 << tag_bits) - 1;
+	nlines = nlines * load_max(index) / 10;
+	index->due = nlines > UINT32_MAX ? UINT32_MAX : (uint32_t)nlines;
 	return (true);
 }

@@ -11,17 +11,33 @@
 
 #define	CHUNK		1024u
 #define	CHAINS_MIN	64u
+#define	SET_CHUNK	64u
+#define	LINE		64u
+#define	FEW		2u	/* locators, as most sites have, that lie in the set itself */
 
-/* What a mapping says apart from its prefix. */
+/* What a mapping says apart from its prefix. One cache line, because it is the second and last thing that a packet's lookup reads. */
 struct locator_set {
-	struct locator_set	*next;		/* in its chain */
-	uint32_t		references;
+	uint32_t			iid;
+	uint8_t				action;
+	uint8_t				nlocators;
+	union {
+		struct lisp_locator	few[FEW];
+		struct lisp_locator	*many;
+	};
+	uint32_t			references;	/* 0: not in use */
+	uint32_t			number;
+};
+
+/* What only changes need to know of a set. */
+struct set_note {
 	uint32_t		hash;
-	uint32_t		iid;
-	uint32_t		number;		/* in `numbers` */
-	uint8_t			action;
-	uint8_t			nlocators;
-	struct lisp_locator	locators[];
+	uint32_t		next;		/* set number + 1 in its chain, or of the next that is not in use */
+};
+
+struct set_chunk {
+	struct locator_set	sets[SET_CHUNK];
+	struct set_note		notes[SET_CHUNK];
+	void			*memory;	/* what this is aligned in */
 };
 
 struct entry {
@@ -39,13 +55,14 @@ struct lisp_mapcache {
 	struct entry		**chunks;
 	uint32_t		*chains;	/* of entries: slot number + 1 */
 	uint32_t		nchains;	/* a power of two */
-	struct locator_set	**sets;		/* chains of sets */
+	struct set_chunk	**set_chunks;	/* sets by number */
+	uint32_t		nset_chunks;
+	uint32_t		set_chunks_room;
+	uint32_t		*set_chains;	/* set number + 1 */
 	uint32_t		nset_chains;	/* a power of two */
-	struct locator_set	**numbers;	/* sets by number */
-	uint32_t		*free_numbers;	/* a stack of those not in use */
-	uint32_t		nnumbers;
 	uint32_t		nsets;
-	size_t			set_octets;
+	uint32_t		free_set;	/* first that is not in use + 1; 0: none */
+	size_t			set_octets;	/* of locators elsewhere */
 	uint32_t		max;
 	uint32_t		count;
 	uint32_t		used;		/* slots ever used */
@@ -75,10 +92,22 @@ index_of(struct lisp_mapcache *cache, const struct lisp_prefix *eid)
 
 /* ------------------------------------------------------------ locator sets */
 
-static inline size_t
-set_size(unsigned nlocators)
+static inline struct locator_set *
+set_at(const struct lisp_mapcache *cache, uint32_t number)
 {
-	return (sizeof(struct locator_set) + nlocators * sizeof(struct lisp_locator));
+	return (&cache->set_chunks[number / SET_CHUNK]->sets[number % SET_CHUNK]);
+}
+
+static inline struct set_note *
+note_at(const struct lisp_mapcache *cache, uint32_t number)
+{
+	return (&cache->set_chunks[number / SET_CHUNK]->notes[number % SET_CHUNK]);
+}
+
+static inline struct lisp_locator *
+set_locators(struct locator_set *set)
+{
+	return (set->nlocators <= FEW ? set->few : set->many);
 }
 
 /* Whether locators are up is not hashed, so that it can change in place. */
@@ -98,14 +127,14 @@ set_hash(const struct lisp_mapping *mapping)
 }
 
 static bool
-set_is(const struct locator_set *set, const struct lisp_mapping *mapping)
+set_is(struct locator_set *set, const struct lisp_mapping *mapping)
 {
 	unsigned i;
 
 	if (set->iid != mapping->iid || set->action != mapping->action || set->nlocators != mapping->nlocators)
 		return (false);
 	for (i = 0; i < set->nlocators; i++) {
-		const struct lisp_locator *a = &set->locators[i], *b = &mapping->locators[i];
+		const struct lisp_locator *a = &set_locators(set)[i], *b = &mapping->locators[i];
 
 		if (a->priority != b->priority || a->weight != b->weight || a->up != b->up ||
 		    !lisp_addr_equal(&a->rloc, &b->rloc))
@@ -116,111 +145,150 @@ set_is(const struct locator_set *set, const struct lisp_mapping *mapping)
 
 /* Not growing is no error: chains get longer. */
 static void
-sets_grow(struct lisp_mapcache *cache)
+set_chains_grow(struct lisp_mapcache *cache)
 {
 	uint32_t i, nchains = cache->nset_chains * 2;
-	struct locator_set **sets = lisp_alloc(nchains * sizeof(sets[0]));
+	uint32_t *chains = lisp_alloc(nchains * sizeof(chains[0]));
 
-	if (sets == NULL)
+	if (chains == NULL)
 		return;
-	for (i = 0; i < cache->nset_chains; i++)
-		while (cache->sets[i] != NULL) {
-			struct locator_set *set = cache->sets[i];
+	for (i = 0; i < cache->nset_chains; i++) {
+		uint32_t number = cache->set_chains[i];
 
-			cache->sets[i] = set->next;
-			set->next = sets[set->hash & (nchains - 1)];
-			sets[set->hash & (nchains - 1)] = set;
+		while (number != 0) {
+			struct set_note *note = note_at(cache, number - 1);
+			uint32_t next = note->next;
+
+			note->next = chains[note->hash & (nchains - 1)];
+			chains[note->hash & (nchains - 1)] = number;
+			number = next;
 		}
-	lisp_free(cache->sets);
-	cache->sets = sets;
+	}
+	lisp_free(cache->set_chains);
+	cache->set_chains = chains;
 	cache->nset_chains = nchains;
 }
 
-/* Room for twice as many numbers; false: there is none. */
+/* Room for more sets; false: there is none. */
 static bool
-numbers_grow(struct lisp_mapcache *cache)
+sets_grow(struct lisp_mapcache *cache)
 {
-	uint32_t i, nnumbers = cache->nnumbers == 0 ? CHAINS_MIN : cache->nnumbers * 2;
-	struct locator_set **numbers;
-	uint32_t *free_numbers;
+	struct set_chunk *chunk;
+	uint32_t i, from = cache->nset_chunks * SET_CHUNK;
+	void *memory;
 
-	if (nnumbers > LISP_INDEX_VALUE_MAX + 1)
+	if (from > LISP_INDEX_NONE - SET_CHUNK)
 		return (false);
-	numbers = lisp_alloc(nnumbers * sizeof(numbers[0]));
-	free_numbers = lisp_alloc(nnumbers * sizeof(free_numbers[0]));
-	if (numbers == NULL || free_numbers == NULL) {
-		lisp_free(numbers);
-		lisp_free(free_numbers);
-		return (false);
+	if (cache->nset_chunks == cache->set_chunks_room) {
+		uint32_t room = cache->set_chunks_room == 0 ? 1 : cache->set_chunks_room * 2;
+		struct set_chunk **chunks = lisp_alloc(room * sizeof(chunks[0]));
+
+		if (chunks == NULL)
+			return (false);
+		if (cache->nset_chunks != 0)
+			memcpy(chunks, cache->set_chunks, cache->nset_chunks * sizeof(chunks[0]));
+		lisp_free(cache->set_chunks);
+		cache->set_chunks = chunks;
+		cache->set_chunks_room = room;
 	}
-	/* It grows when none is free. The lowest is taken first. */
-	for (i = 0; i < cache->nnumbers; i++)
-		numbers[i] = cache->numbers[i];
-	for (i = 0; i < nnumbers - cache->nnumbers; i++)
-		free_numbers[i] = nnumbers - 1 - i;
-	lisp_free(cache->numbers);
-	lisp_free(cache->free_numbers);
-	cache->numbers = numbers;
-	cache->free_numbers = free_numbers;
-	cache->nnumbers = nnumbers;
+	if ((memory = lisp_alloc(sizeof(*chunk) + LINE)) == NULL)
+		return (false);
+	chunk = (struct set_chunk *)(((uintptr_t)memory + LINE - 1) & ~(uintptr_t)(LINE - 1));
+	chunk->memory = memory;
+	cache->set_chunks[cache->nset_chunks++] = chunk;
+	/* The lowest is taken first. */
+	for (i = SET_CHUNK; i-- > 0;) {
+		chunk->notes[i].next = cache->free_set;
+		cache->free_set = from + i + 1;
+	}
 	return (true);
+}
+
+static void
+sets_fini(struct lisp_mapcache *cache)
+{
+	uint32_t i;
+
+	for (i = 0; i < cache->nset_chunks * SET_CHUNK; i++)
+		if (set_at(cache, i)->references != 0 && set_at(cache, i)->nlocators > FEW)
+			lisp_free(set_at(cache, i)->many);
+	for (i = 0; i < cache->nset_chunks; i++)
+		lisp_free(cache->set_chunks[i]->memory);
+	lisp_free(cache->set_chunks);
+	cache->set_chunks = NULL;
+	cache->nset_chunks = cache->set_chunks_room = 0;
+	cache->free_set = 0;
 }
 
 /* A set of these contents with one reference more, or NULL. */
 static struct locator_set *
 set_take(struct lisp_mapcache *cache, const struct lisp_mapping *mapping)
 {
-	uint32_t hash = set_hash(mapping);
+	uint32_t number, hash = set_hash(mapping);
+	size_t size = mapping->nlocators * sizeof(mapping->locators[0]);
+	struct lisp_locator *many = NULL;
 	struct locator_set *set;
+	uint32_t *chain;
 
-	for (set = cache->sets[hash & (cache->nset_chains - 1)]; set != NULL; set = set->next)
-		if (set->hash == hash && set_is(set, mapping)) {
+	for (number = cache->set_chains[hash & (cache->nset_chains - 1)]; number != 0; number = note_at(cache, number - 1)->next) {
+		set = set_at(cache, number - 1);
+		if (note_at(cache, number - 1)->hash == hash && set_is(set, mapping)) {
 			set->references++;
 			return (set);
 		}
-	if (cache->nsets == cache->nnumbers && !numbers_grow(cache))
+	}
+	if (mapping->nlocators > FEW) {
+		if ((many = lisp_alloc(size)) == NULL)
+			return (NULL);
+		memcpy(many, mapping->locators, size);
+	}
+	if (cache->free_set == 0 && !sets_grow(cache)) {
+		lisp_free(many);
 		return (NULL);
-	if ((set = lisp_alloc(set_size(mapping->nlocators))) == NULL)
-		return (NULL);
+	}
+	number = cache->free_set;
+	cache->free_set = note_at(cache, number - 1)->next;
+	set = set_at(cache, number - 1);
 	set->references = 1;
-	set->hash = hash;
+	set->number = number - 1;
 	set->iid = mapping->iid;
-	set->number = cache->free_numbers[cache->nnumbers - cache->nsets - 1];
-	cache->numbers[set->number] = set;
 	set->action = mapping->action;
 	set->nlocators = mapping->nlocators;
-	memcpy(set->locators, mapping->locators, mapping->nlocators * sizeof(set->locators[0]));
+	if (many != NULL) {
+		set->many = many;
+		cache->set_octets += size;
+	} else
+		memcpy(set->few, mapping->locators, size);
 	if (cache->nsets >= cache->nset_chains)
-		sets_grow(cache);
-	set->next = cache->sets[hash & (cache->nset_chains - 1)];
-	cache->sets[hash & (cache->nset_chains - 1)] = set;
+		set_chains_grow(cache);
+	chain = &cache->set_chains[hash & (cache->nset_chains - 1)];
+	note_at(cache, number - 1)->hash = hash;
+	note_at(cache, number - 1)->next = *chain;
+	*chain = number;
 	cache->nsets++;
-	cache->set_octets += set_size(set->nlocators);
 	return (set);
 }
 
 static void
 set_give(struct lisp_mapcache *cache, struct locator_set *set)
 {
-	struct locator_set **link = &cache->sets[set->hash & (cache->nset_chains - 1)];
+	struct set_note *note = note_at(cache, set->number);
+	uint32_t *link = &cache->set_chains[note->hash & (cache->nset_chains - 1)];
 
 	if (--set->references != 0)
 		return;
-	while (*link != set)
-		link = &(*link)->next;
-	*link = set->next;
+	while (*link != set->number + 1)
+		link = &note_at(cache, *link - 1)->next;
+	*link = note->next;
+	note->next = cache->free_set;
+	cache->free_set = set->number + 1;
 	cache->nsets--;
-	cache->numbers[set->number] = NULL;
-	cache->free_numbers[cache->nnumbers - cache->nsets - 1] = set->number;
-	cache->set_octets -= set_size(set->nlocators);
-	lisp_free(set);
-	if (cache->nsets != 0)
-		return;
-	lisp_free(cache->numbers);
-	lisp_free(cache->free_numbers);
-	cache->numbers = NULL;
-	cache->free_numbers = NULL;
-	cache->nnumbers = 0;
+	if (set->nlocators > FEW) {
+		cache->set_octets -= set->nlocators * sizeof(set->many[0]);
+		lisp_free(set->many);
+	}
+	if (cache->nsets == 0)
+		sets_fini(cache);
 }
 
 /* ----------------------------------------------------------------- entries */
@@ -281,8 +349,8 @@ lisp_mapcache_new(uint32_t max_entries)
 	cache->lpm = lisp_lpm_new();
 	cache->chunks = lisp_alloc(((size_t)max_entries / CHUNK + 1) * sizeof(cache->chunks[0]));
 	cache->chains = lisp_alloc(CHAINS_MIN * sizeof(cache->chains[0]));
-	cache->sets = lisp_alloc(CHAINS_MIN * sizeof(cache->sets[0]));
-	if (cache->lpm == NULL || cache->chunks == NULL || cache->chains == NULL || cache->sets == NULL) {
+	cache->set_chains = lisp_alloc(CHAINS_MIN * sizeof(cache->set_chains[0]));
+	if (cache->lpm == NULL || cache->chunks == NULL || cache->chains == NULL || cache->set_chains == NULL) {
 		lisp_mapcache_free(cache);
 		return (NULL);
 	}
@@ -292,21 +360,14 @@ lisp_mapcache_new(uint32_t max_entries)
 void
 lisp_mapcache_free(struct lisp_mapcache *cache)
 {
-	struct locator_set *set;
 	uint32_t i;
 
 	if (cache == NULL)
 		return;
 	for (i = 0; i < cache->used; i += CHUNK)
 		lisp_free(cache->chunks[i / CHUNK]);
-	for (i = 0; cache->sets != NULL && i < cache->nset_chains; i++)
-		while ((set = cache->sets[i]) != NULL) {
-			cache->sets[i] = set->next;
-			lisp_free(set);
-		}
-	lisp_free(cache->sets);
-	lisp_free(cache->numbers);
-	lisp_free(cache->free_numbers);
+	sets_fini(cache);
+	lisp_free(cache->set_chains);
 	lisp_free(cache->chains);
 	lisp_free(cache->chunks);
 	lisp_index_fini(&cache->v4);
@@ -327,8 +388,8 @@ lisp_mapcache_memory(const struct lisp_mapcache *cache)
 	return (sizeof(*cache) + lisp_lpm_memory(cache->lpm) + lisp_index_memory(&cache->v4) +
 	    lisp_index_memory(&cache->v6) + cache->set_octets +
 	    (cache->used + CHUNK - 1) / CHUNK * CHUNK * sizeof(struct entry) + cache->nchains * sizeof(cache->chains[0]) +
-	    cache->nset_chains * sizeof(cache->sets[0]) +
-	    cache->nnumbers * (sizeof(cache->numbers[0]) + sizeof(cache->free_numbers[0])) + (cache->max / CHUNK + 1) * sizeof(cache->chunks[0]));
+	    cache->nset_chains * sizeof(cache->set_chains[0]) + cache->nset_chunks * (sizeof(struct set_chunk) + LINE) +
+	    cache->set_chunks_room * sizeof(cache->set_chunks[0]) + (cache->max / CHUNK + 1) * sizeof(cache->chunks[0]));
 }
 
 int
@@ -361,7 +422,7 @@ copy_out(const struct entry *entry, struct lisp_mapping *out)
 	out->iid = entry->iid;
 	out->action = entry->set->action;
 	out->nlocators = entry->set->nlocators;
-	memcpy(out->locators, entry->set->locators, entry->set->nlocators * sizeof(out->locators[0]));
+	memcpy(out->locators, set_locators(entry->set), entry->set->nlocators * sizeof(out->locators[0]));
 }
 
 static int
@@ -526,19 +587,34 @@ lisp_mapcache_lookup(const struct lisp_mapcache *cache, uint32_t iid, const stru
 	}
 }
 
+static inline int
+peek_set(struct locator_set *set, uint8_t *action, const struct lisp_locator **locators, unsigned *count)
+{
+	*action = set->action;
+	*locators = set_locators(set);
+	*count = set->nlocators;
+	return (0);
+}
+
+/* Apart, so that the way past it has nothing to save. */
+static __attribute__((noinline)) int
+peek_tree(const struct lisp_mapcache *cache, uint32_t iid, const struct lisp_addr *addr, uint8_t *action,
+    const struct lisp_locator **locators, unsigned *count)
+{
+	struct locator_set *set = lisp_lpm_lookup(cache->lpm, iid, addr);
+
+	return (set == NULL ? ENOENT : peek_set(set, action, locators, count));
+}
+
 int
 lisp_mapcache_peek(const struct lisp_mapcache *cache, uint32_t iid, const struct lisp_addr *addr, uint8_t *action,
     const struct lisp_locator **locators, unsigned *count)
 {
 	uint32_t number = lisp_index_lookup(addr->af == LISP_AF_V4 ? &cache->v4 : &cache->v6, iid, addr);
-	const struct locator_set *set = number == LISP_INDEX_NONE ? NULL : cache->numbers[number];
 
-	if ((set == NULL || set->iid != iid) && (set = lisp_lpm_lookup(cache->lpm, iid, addr)) == NULL)
-		return (ENOENT);
-	*action = set->action;
-	*locators = set->locators;
-	*count = set->nlocators;
-	return (0);
+	if (number != LISP_INDEX_NONE && set_at(cache, number)->iid == iid)
+		return (peek_set(set_at(cache, number), action, locators, count));
+	return (peek_tree(cache, iid, addr, action, locators, count));
 }
 
 int
@@ -577,18 +653,19 @@ lisp_mapcache_flush(struct lisp_mapcache *cache, uint32_t iid)
 uint32_t
 lisp_mapcache_set_locator_state(struct lisp_mapcache *cache, const struct lisp_addr *rloc, bool up)
 {
-	struct locator_set *set;
 	uint32_t i, j, changed = 0;
 
-	for (i = 0; i < cache->nset_chains; i++)
-		for (set = cache->sets[i]; set != NULL; set = set->next)
-			for (j = 0; j < set->nlocators; j++) {
-				struct lisp_locator *locator = &set->locators[j];
+	for (i = 0; i < cache->nset_chunks * SET_CHUNK; i++) {
+		struct locator_set *set = set_at(cache, i);
 
-				if (locator->up != up && lisp_addr_equal(&locator->rloc, rloc)) {
-					locator->up = up;
-					changed += set->references;
-				}
+		for (j = 0; set->references != 0 && j < set->nlocators; j++) {
+			struct lisp_locator *locator = &set_locators(set)[j];
+
+			if (locator->up != up && lisp_addr_equal(&locator->rloc, rloc)) {
+				locator->up = up;
+				changed += set->references;
 			}
+		}
+	}
 	return (changed);
 }

@@ -250,8 +250,9 @@ crowded_prefix(unsigned v6)
 	return (prefix);
 }
 
+/* `sets`: so many different locator sets, so that an index has its values in its cells, or too many for that. */
 static void
-mapcache_index_against_the_tree(void)
+index_against_the_tree(uint32_t sets)
 {
 	enum { N = 4000 };
 	struct lisp_mapcache *cache = lisp_mapcache_new(N);
@@ -261,8 +262,10 @@ mapcache_index_against_the_tree(void)
 	size_t most = 0;
 
 	memset(&m, 0, sizeof(m));
-	m.nlocators = 1;
-	m.locators[0].rloc = A("203.0.113.1");
+	for (i = 0; i < 3; i++) {
+		m.locators[i].rloc = A("203.0.113.1");
+		m.locators[i].rloc.bytes[3] += (uint8_t)i;
+	}
 	for (step = 0; step < 200000; step++) {
 		/* Up to the most there can be and down to none, twice. */
 		bool growing = step / 50000 % 2 == 0;
@@ -285,9 +288,8 @@ mapcache_index_against_the_tree(void)
 			CHECK_EQUAL(lisp_mapcache_peek(cache, iid, &eid.addr, &action, &locators, &locator_count), tree);
 			if (tree == 0) {
 				found++;
-				/* Each mapping has a weight and priority of its own for some time. */
-				CHECK(locator_count == 1 && locators[0].weight == out.locators[0].weight &&
-				    locators[0].priority == out.locators[0].priority);
+				CHECK(locator_count == out.nlocators &&
+				    memcmp(locators, out.locators, locator_count * sizeof(locators[0])) == 0);
 			}
 		} else if (rnd(10) < (growing ? 9 : 2)) {
 			bool again = count > 0 && rnd(10) == 0;
@@ -295,7 +297,9 @@ mapcache_index_against_the_tree(void)
 			i = again ? rnd(count) : count;
 			m.eid = again ? known[i].eid : crowded_prefix(rnd(2));
 			m.iid = again ? known[i].iid : rnd(10) == 0 ? LISP_IID_MAX : 0;
-			number++;
+			number = (number + 1) % sets;
+			/* As many as a set has room for, and more. */
+			m.nlocators = (uint8_t)(1 + number % 3);
 			m.locators[0].weight = (uint8_t)number;
 			m.locators[0].priority = (uint8_t)(number >> 8);
 			from = lisp_mapcache_count(cache);
@@ -316,6 +320,80 @@ mapcache_index_against_the_tree(void)
 	/* A flush gives back what the index took. */
 	lisp_mapcache_flush(cache, LISP_IID_MAX + 1);
 	CHECK(lisp_mapcache_memory(cache) < most / 4);
+	lisp_mapcache_free(cache);
+}
+
+static void
+mapcache_index_against_the_tree(void)
+{
+	/* The weight and priority are a set's number: each mapping has one of its own for some time, or shares it with many. */
+	index_against_the_tree(1 << 16);
+	index_against_the_tree(8);
+	index_against_the_tree(300);
+}
+
+/* Of all addresses, and many: what an index leaves out of its cells must still tell them apart. */
+static struct lisp_prefix
+scattered_prefix(bool v6)
+{
+	struct lisp_prefix prefix;
+	unsigned i;
+
+	memset(&prefix, 0, sizeof(prefix));
+	prefix.addr.af = v6 ? LISP_AF_V6 : LISP_AF_V4;
+	for (i = 0; i < (v6 ? 8u : 4u); i++)
+		prefix.addr.bytes[i] = (uint8_t)rnd(256);
+	prefix.len = (uint8_t)(v6 ? 44 + rnd(21) : 20 + rnd(13));
+	lisp_prefix_mask(&prefix);
+	return (prefix);
+}
+
+static void
+mapcache_index_of_many(void)
+{
+	enum { N = 100000 };
+	struct lisp_mapcache *cache = lisp_mapcache_new(N);
+	static struct lisp_prefix known[N];
+	struct lisp_mapping m, out;
+	uint32_t i, number, misses = 0, found = 0;
+
+	memset(&m, 0, sizeof(m));
+	m.nlocators = 1;
+	m.locators[0].rloc = A("203.0.113.1");
+	for (i = 0; i < N; i++) {
+		m.eid = known[i] = scattered_prefix(i & 1);
+		m.iid = i & 2;
+		number = rnd(i < N / 2 ? 200 : 5000);
+		m.locators[0].weight = (uint8_t)number;
+		m.locators[0].priority = (uint8_t)(number >> 8);
+		CHECK_EQUAL(lisp_mapcache_set(cache, &m), 0);
+	}
+	for (i = 0; i < N * 2; i++) {
+		uint32_t at = rnd(N), iid = rnd(8) == 0 ? 2 - (at & 2) : at & 2;
+		struct lisp_addr addr = known[at].addr;
+		const struct lisp_locator *locators;
+		unsigned count, flips = rnd(3), bit;
+		uint8_t action;
+		int expected;
+
+		/* In the prefix, or beside it by a bit or two, or in the other instance. */
+		for (; flips > 0; flips--) {
+			bit = rnd(addr.af == LISP_AF_V4 ? 32 : 64);
+			addr.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		}
+		expected = lisp_mapcache_lookup(cache, iid, &addr, &out);
+		CHECK_EQUAL(lisp_mapcache_peek(cache, iid, &addr, &action, &locators, &count), expected);
+		if (expected == 0) {
+			found++;
+			CHECK(count == 1 && memcmp(locators, out.locators, sizeof(locators[0])) == 0);
+		} else
+			misses++;
+	}
+	CHECK(found > N / 2 && misses > N / 4);
+	CHECK(lisp_mapcache_memory(cache) < (size_t)N * 200);
+	for (i = 0; i < N; i++)
+		(void)lisp_mapcache_delete(cache, i & 2, &known[i]);
+	CHECK_EQUAL(lisp_mapcache_count(cache), 0);
 	lisp_mapcache_free(cache);
 }
 
@@ -503,6 +581,7 @@ main(void)
 	TEST(mapcache_refuses);
 	TEST(mapcache_walk_and_many);
 	TEST(mapcache_index_against_the_tree);
+	TEST(mapcache_index_of_many);
 	TEST(pins_static);
 	TEST(pins_gleaned);
 	TEST(pins_used_after_now_stay);

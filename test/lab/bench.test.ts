@@ -14,7 +14,7 @@ import { refusal } from '../../src/platform/linux/kernel-plane.js';
 import { nativePart } from '../../src/native/index.js';
 import { measure, setUp, type Direction, type ModeName, type Setting } from '../bench/modes.js';
 import { measureLookups } from '../bench/parts.js';
-import { lookupSlowdown, lookupTrips } from '../bench/report.js';
+import { lookupSlowdowns } from '../bench/report.js';
 import { skip } from './support.js';
 
 /** Rates relative to NAT only, the lower of both directions; on a quiet machine. */
@@ -26,7 +26,6 @@ const REACHED: Partial<Record<ModeName, number>> = {
   fullUser: 0.2,
 };
 const LOOKUP_SLOWDOWN = 3;
-const LOOKUP_TRIPS = 0.5;
 const SECONDS = 1;
 const RUNS = 4;
 
@@ -64,20 +63,17 @@ describe('benchmark, short form', { skip, timeout: 240_000 }, () => {
   it('a lookup among 100,000 prefixes is not far slower than one among 10', async (context) => {
     const folder = mkdtempSync(join(tmpdir(), 'amptcp-bench-'));
     try {
-      // Where other processes, or other machines on the same host, have the processor's caches, it is the trips to memory that count.
-      let least = { slowdown: Infinity, trips: Infinity };
-      const low = ({ slowdown, trips }: typeof least): boolean =>
-        slowdown > LOOKUP_SLOWDOWN * 2 && trips > LOOKUP_TRIPS * 2;
-      for (let attempt = 0; attempt < 3 && low(least); attempt++) {
-        const lookups = await measureLookups(folder);
-        least = {
-          slowdown: Math.min(least.slowdown, lookupSlowdown(lookups)),
-          trips: Math.min(least.trips, lookupTrips(lookups)),
-        };
-      }
-      const found = `${least.slowdown.toFixed(2)} times slower, ${least.trips.toFixed(2)} trips to memory`;
-      context.diagnostic(`${found}; once ${LOOKUP_SLOWDOWN}, ${LOOKUP_TRIPS}`);
-      assert.ok(!low(least), found);
+      // Other machines on the same host share the processor's outer caches: the best of a few. Without the index it is 20 times.
+      const least: Record<string, number> = {};
+      const low = (): boolean => Object.values(least).some((slowdown) => slowdown > LOOKUP_SLOWDOWN * 2);
+      for (let attempt = 0; attempt === 0 || (attempt < 4 && low()); attempt++)
+        for (const [family, slowdown] of Object.entries(lookupSlowdowns(await measureLookups(folder))))
+          least[family] = Math.min(least[family] ?? Infinity, slowdown);
+      const found = Object.entries(least)
+        .map(([family, slowdown]) => `${family} ${slowdown.toFixed(2)} times slower`)
+        .join(', ');
+      context.diagnostic(`${found}; once ${LOOKUP_SLOWDOWN}`);
+      assert.ok(!low(), found);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
