@@ -16,6 +16,7 @@
  *	open PORT COUNT		connections, established; nothing is sent
  *	reset			RST to all that were opened
  *	echo COUNT		sends so many octets and waits until they come back
+ *	send COUNT		the same, but waits only for TCP's acknowledgement
  *	beyond COUNT		segments of data a gigabyte beyond the window of the connection
  *	tiny COUNT		segments of one octet, every other one missing
  *	again COUNT		the same octet, as often, under mappings that contradict each other
@@ -49,7 +50,8 @@ struct connection {
 	uint64_t	key, peer_key;
 	uint32_t	token, peer_token;
 	uint64_t	dsn, peer_dsn;	/* next to be sent, next to come */
-	uint64_t	dsn_first;
+	uint64_t	dsn_first, peer_dsn_first;
+	struct connection *owner;	/* of a further subflow */
 	uint32_t	nonce, peer_nonce;
 	bool		synack, mptcp, reset, fourth, proven;
 	unsigned	echoes;		/* of ADD_ADDR */
@@ -186,7 +188,7 @@ transmit(struct connection *c, uint8_t flags, uint32_t seq, const struct mptcp_o
 static struct mptcp_option
 data_ack(const struct connection *c)
 {
-	return ((struct mptcp_option){ .subtype = MPTCP_DSS, .dss = { .has_ack = true, .ack_64 = true, .ack = c->peer_dsn } });
+	return ((struct mptcp_option){ .subtype = MPTCP_DSS, .dss = { .has_ack = true, .ack_64 = true, .ack = c->owner->peer_dsn } });
 }
 
 static void
@@ -235,7 +237,7 @@ take(struct connection *c, const uint8_t *tcp, size_t length)
 			c->mptcp = true;
 			c->peer_key = option->capable.sender_key;
 			mptcp_key_derive(c->peer_key, &c->peer_token, &c->peer_dsn);
-			c->peer_dsn++;
+			c->peer_dsn_first = ++c->peer_dsn;
 		} else if ((option = mptcp_options_find(&options, MPTCP_MP_JOIN)) != NULL) {
 			c->mptcp = true;
 			c->peer_nonce = option->join.nonce;
@@ -253,14 +255,17 @@ take(struct connection *c, const uint8_t *tcp, size_t length)
 	if ((option = mptcp_options_find(&options, MPTCP_ADD_ADDR)) != NULL && option->add_addr.echo)
 		c->echoes++;
 	if (octets > 0) {
-		if (seq == c->rcv_next) {
+		option = mptcp_options_find(&options, MPTCP_DSS);
+		if (seq == c->rcv_next && option != NULL && option->dss.has_map) {
+			struct connection *o = c->owner;
+			uint64_t at = option->dss.dsn + (seq - c->irs - option->dss.ssn) - o->peer_dsn_first;
+
 			c->rcv_next += (uint32_t)octets;
-			for (i = 0; i < octets; i++) {
-				c->different |= tcp[header + i] != octet(c, c->dsn_first + c->octets);
-				c->octets++;
-			}
-			/* One mapping after the other on one subflow: the order is the same. */
-			c->peer_dsn += octets;
+			for (i = 0; i < octets; i++)
+				o->different |= tcp[header + i] != octet(o, o->dsn_first + (uint32_t)at + i);
+			o->octets += octets;
+			/* Whichever subflow it came by: none is lost here, so all before it comes soon. */
+			o->peer_dsn += octets;
 		}
 		acknowledge(c);
 	}
@@ -328,12 +333,18 @@ all(struct connection *first, unsigned count, bool (*is)(const struct connection
 }
 
 static void
-wait_for(struct connection *first, unsigned count, bool (*is)(const struct connection *))
+wait_some(struct connection *first, unsigned count, bool (*is)(const struct connection *), unsigned ms)
 {
-	uint64_t end = now_ms() + PATIENCE_MS;
+	uint64_t end = now_ms() + ms;
 
 	while (!all(first, count, is) && now_ms() < end)
 		pump(50);
+}
+
+static void
+wait_for(struct connection *first, unsigned count, bool (*is)(const struct connection *))
+{
+	wait_some(first, count, is, PATIENCE_MS);
 }
 
 static bool is_answered(const struct connection *c) { return (c->synack || c->reset); }
@@ -364,8 +375,10 @@ fresh(unsigned count, uint16_t server)
 {
 	struct connection *first;
 
+	if (count > CONNECTIONS)
+		count = CONNECTIONS;
 	if (used + count > CONNECTIONS)
-		used = 0;
+		used = opened = 0;
 	first = &connections[used];
 	for (unsigned i = 0; i < count; i++) {
 		struct connection *c = &first[i];
@@ -375,6 +388,7 @@ fresh(unsigned count, uint16_t server)
 		/* Never the same two together for long: what an earlier one left must not be met. */
 		c->address = 0xc6120000 + 1 + any() % 65000;
 		c->server = server;
+		c->owner = c;
 		c->iss = any();
 		c->key = any64();
 		mptcp_key_derive(c->key, &c->token, &c->dsn);
@@ -395,20 +409,15 @@ begin(struct connection *c)
 static void
 handshakes(char kind, uint16_t port, unsigned count)
 {
-	unsigned synacks = 0, mptcp = 0, established = 0, resets = 0;
+	struct connection *first = fresh(count, port), *c;
 
 	for (unsigned left = count, batch; left > 0; left -= batch) {
-		struct connection *c;
-
 		batch = left < 32 ? left : 32;
-		c = fresh(batch, port);
+		c = &first[count - left];
 		for (unsigned i = 0; i < batch; i++)
 			begin(&c[i]);
-		/* Those half open are not to be waited for: there may be no answer. */
-		if (kind == 'h')
-			pump(20);
-		else
-			wait_for(c, batch, is_answered);
+		/* Those half open are not to be waited for long: there may be no answer. */
+		wait_some(c, batch, is_answered, kind == 'h' ? 200 : PATIENCE_MS);
 		for (unsigned i = 0; i < batch && kind != 'h'; i++) {
 			static const uint8_t data[] = "?";
 			struct mptcp_option option = { .subtype = MPTCP_MP_CAPABLE, .capable = { .flags = MPTCP_CAPABLE_SHA256,
@@ -424,16 +433,11 @@ handshakes(char kind, uint16_t port, unsigned count)
 			}
 		}
 		pump(5);
-		synacks += count_of(c, batch, has_synack);
-		mptcp += count_of(c, batch, has_mptcp);
-		current = &c[batch - 1];
 	}
 	settle();
-	for (unsigned i = opened; i < used; i++) {
-		established += connections[i].fourth;
-		resets += connections[i].reset;
-	}
-	printf("sent %u synacks %u mptcp %u resets %u\n", count, synacks, mptcp, resets);
+	current = &first[count - 1];
+	printf("sent %u synacks %u mptcp %u resets %u\n", count, count_of(first, count, has_synack), count_of(first, count, has_mptcp),
+	    count_of(first, count, has_reset));
 }
 
 static void
@@ -462,7 +466,7 @@ came_back(const struct connection *c)
 }
 
 static void
-echo(unsigned count)
+echo(unsigned count, bool (*arrived)(const struct connection *))
 {
 	uint8_t data[DATA_MAX];
 
@@ -472,10 +476,10 @@ echo(unsigned count)
 			data[i] = octet(current, current->dsn + i);
 		send_data(current, current->dsn, data, n);
 		current->dsn += n;
-		wait_for(current, 1, came_back);
+		wait_for(current, 1, arrived);
 	}
-	printf("%s %llu\n", current->reset ? "reset" : current->different ? "different" : current->dsn_first + current->octets < current->dsn ?
-	    "missing" : "same", (unsigned long long)current->octets);
+	printf("%s %llu\n", current->reset ? "reset" : current->different ? "different" : !arrived(current) ? "missing" :
+	    arrived == came_back ? "same" : "sent", (unsigned long long)current->octets);
 }
 
 /* Data that is no use, as fast as TCP takes it. */
@@ -539,25 +543,23 @@ static void
 join(unsigned count, const char *kind)
 {
 	struct connection *owner = current, *first, *c;
-	unsigned synacks = 0, proofs = 0, resets = 0, fourth = 0;
 	uint8_t hmac[MPTCP_HMAC_SIZE];
 
+	first = fresh(count, owner->server);
 	for (unsigned left = count, batch; left > 0; left -= batch) {
 		batch = left < 4 ? left : 4;
-		first = c = fresh(batch, owner->server);
+		c = &first[count - left];
 		for (unsigned i = 0; i < batch; i++) {
 			struct mptcp_option option = { .subtype = MPTCP_MP_JOIN, .join = { .address_id = (uint8_t)(1 + any() % 250),
 			    .token = *kind == 'u' ? any() : owner->peer_token, .nonce = c[i].nonce = any() } };
 
 			c[i].key = owner->key;
 			c[i].peer_key = owner->peer_key;
+			c[i].owner = owner;
 			transmit(&c[i], SYN, c[i].iss, &option, NULL, 0);
 		}
 		/* The kernel sends no more than some hundred resets a second, so not all have an answer. */
-		if (*kind == 'u' || *kind == 's')
-			pump(5);
-		else
-			wait_for(c, batch, is_answered);
+		wait_some(c, batch, is_answered, *kind == 'u' || *kind == 's' ? 10 : PATIENCE_MS);
 		for (unsigned i = 0; i < batch && (*kind == 'r' || *kind == 'w'); i++) {
 			struct mptcp_option option = { .subtype = MPTCP_MP_JOIN };
 
@@ -571,15 +573,10 @@ join(unsigned count, const char *kind)
 		}
 		if (*kind == 'r' || *kind == 'w')
 			wait_for(c, batch, is_decided);
-		synacks += count_of(first, batch, has_synack);
-		proofs += count_of(first, batch, has_proof);
-		if (left == batch)
-			settle();
-		resets += count_of(first, batch, has_reset);
-		fourth += count_of(first, batch, has_fourth);
 	}
-	current = owner;
-	printf("sent %u synacks %u proofs %u resets %u accepted %u\n", count, synacks, proofs, resets, fourth);
+	settle();
+	printf("sent %u synacks %u proofs %u resets %u accepted %u\n", count, count_of(first, count, has_synack),
+	    count_of(first, count, has_proof), count_of(first, count, has_reset), count_of(first, count, has_fourth));
 }
 
 static void
@@ -597,7 +594,9 @@ command(char *line)
 	else if (current == NULL)
 		printf("failed there is no connection\n");
 	else if (strcmp(words[0], "echo") == 0)
-		echo((unsigned)atoi(words[1]));
+		echo((unsigned)atoi(words[1]), came_back);
+	else if (strcmp(words[0], "send") == 0)
+		echo((unsigned)atoi(words[1]), is_acknowledged);
 	else if (strcmp(words[0], "beyond") == 0 || strcmp(words[0], "tiny") == 0 || strcmp(words[0], "again") == 0)
 		flood(*words[0], (unsigned)atoi(words[1]));
 	else if (strcmp(words[0], "addaddr") == 0)

@@ -95,25 +95,29 @@ function misfits(version: number): { name: string; version: number; linkerAgrees
   ];
 }
 
-/** Another tree of kernel sources: the same files, but for those that `edits` change. */
+/** Another tree of kernel sources: the same files, but for those that `edits` change; each is named by its directory and itself. */
 function overlay(sysdir: string, root: string, edits: Record<string, (text: string) => string>): string {
   const sys = join(root, 'sys');
-  mkdirSync(join(sys, 'sys'), { recursive: true });
+  mkdirSync(sys, { recursive: true });
   symlinkSync(join(dirname(sysdir), 'share'), join(root, 'share'));
+  const directories = new Set(Object.keys(edits).map((name) => dirname(name)));
   for (const name of readdirSync(sysdir)) {
-    if (name !== 'sys') symlinkSync(join(sysdir, name), join(sys, name));
+    if (!directories.has(name)) symlinkSync(join(sysdir, name), join(sys, name));
   }
-  for (const name of readdirSync(join(sysdir, 'sys'))) {
-    const from = join(sysdir, 'sys', name);
-    const edit = edits[name];
-    if (edit === undefined) {
-      symlinkSync(from, join(sys, 'sys', name));
-      continue;
+  for (const directory of directories) {
+    mkdirSync(join(sys, directory));
+    for (const name of readdirSync(join(sysdir, directory))) {
+      const from = join(sysdir, directory, name);
+      const edit = edits[`${directory}/${name}`];
+      if (edit === undefined) {
+        symlinkSync(from, join(sys, directory, name));
+        continue;
+      }
+      const before = readFileSync(from, 'utf8');
+      const after = edit(before);
+      if (after === before) throw new StepError(`editing ${name}`, 'what should be replaced is not there');
+      writeFileSync(join(sys, directory, name), after);
     }
-    const before = readFileSync(from, 'utf8');
-    const after = edit(before);
-    if (after === before) throw new StepError(`editing ${name}`, 'what should be replaced is not there');
-    writeFileSync(join(sys, 'sys', name), after);
   }
   return sys;
 }
@@ -132,23 +136,38 @@ async function buildMisfits(
   const version = Number(VERSION.exec(header)?.[1]);
   for (const misfit of misfits(version)) {
     const sysdir = overlay(environment.sysdir, join(temporary, `sys-${misfit.name}`), {
-      'param.h': (text) => text.replace(VERSION, `#define __FreeBSD_version ${misfit.version}`),
+      'sys/param.h': (text) => text.replace(VERSION, `#define __FreeBSD_version ${misfit.version}`),
       ...(misfit.linkerAgrees
         ? {
-            'module.h': (text: string) =>
+            'sys/module.h': (text: string) =>
               text.replace(/(MODULE_DEPEND\(name, kernel,)[^;]*/g, `$1 1, ${version}, 9999999)`),
           }
         : {}),
     });
     const other = { ...environment, sysdir };
     mkdirSync(join(directory, 'misfit', misfit.name), { recursive: true });
-    for (const name of misfit.linkerAgrees ? ['lisp', 'tproxy'] : ['lisp']) {
+    for (const name of misfit.linkerAgrees ? ['lisp', 'tproxy', 'mptcp'] : ['lisp']) {
       const objects = join(temporary, `obj-${misfit.name}-${name}`);
       const module = await buildModule(join(modules, name), name, other, tools, objects);
       copyFileSync(module, join(directory, 'misfit', misfit.name, `${name}.ko`));
     }
     writeFileSync(join(directory, 'misfit', misfit.name, 'version'), `${misfit.version}\n`);
   }
+  // The same version, but another TCP: a control block with one member more.
+  const layout = overlay(environment.sysdir, join(temporary, 'sys-layout'), {
+    'netinet/tcp_var.h': (text) =>
+      text.replace(/^struct tcpcb \{$/m, 'struct tcpcb {\n\tuint64_t amptcp_misfit[8];'),
+  });
+  const objects = join(temporary, 'obj-layout');
+  const module = await buildModule(
+    join(modules, 'mptcp'),
+    'mptcp',
+    { ...environment, sysdir: layout },
+    tools,
+    objects,
+  );
+  mkdirSync(join(directory, 'misfit', 'layout'), { recursive: true });
+  copyFileSync(module, join(directory, 'misfit', 'layout', 'mptcp.ko'));
 }
 
 /** Compiles one test program for the guest. */

@@ -14,6 +14,7 @@
  *   capture, captured <filter>, wire   see wire.ts
  *   patience <seconds>      until what stands still is given up (60)
  *   box <command>...        to the middlebox, see middlebox.c
+ *   hostile <command>...    to the peer that keeps to no rule, see hostile.c
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -27,8 +28,9 @@ import { Wire } from './wire.js';
 interface Site {
   addresses: string[];
   ports: { mptcp: number; tcp: number };
-  /** The middlebox's program and arguments. */
+  /** Programs and their arguments: a middlebox, a hostile peer. */
   box?: [string, ...string[]];
+  hostile?: [string, ...string[]];
 }
 
 const site = JSON.parse(process.argv[2] ?? '') as Site;
@@ -167,12 +169,38 @@ const run = (command: string, ...args: string[]): string =>
 
 const wire = new Wire('vm0');
 
-const boxAnswers: ((line: string) => void)[] = [];
-function askBox(line: string): Promise<string> {
-  if (!box) return Promise.resolve('failed there is no middlebox');
-  box.stdin?.write(`${line}\n`);
-  return new Promise((resolve) => boxAnswers.push(resolve));
+/** A program beside this one that answers a line with a line, once it has said that it is ready. */
+class Helper {
+  private readonly child: ReturnType<typeof spawn> | undefined;
+  private readonly waiting: ((line: string) => void)[] = [];
+  readonly ready: Promise<unknown>;
+
+  constructor(command: [string, ...string[]] | undefined) {
+    this.ready = new Promise<string>((resolve) => this.waiting.push(resolve));
+    if (command === undefined) return;
+    const [program, ...parameters] = command;
+    this.child = spawn(program, parameters, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const tell = (line: string): void => this.waiting.shift()?.(line);
+    if (this.child.stdout) createInterface({ input: this.child.stdout }).on('line', tell);
+    this.child.on('close', () => {
+      while (this.waiting.length > 0) tell('failed it has ended');
+    });
+  }
+
+  async ask(line: string): Promise<string> {
+    if (!this.child) return 'failed there is none';
+    await this.ready;
+    this.child.stdin?.write(`${line}\n`);
+    return new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  close(): void {
+    this.child?.stdin?.end();
+  }
 }
+
+const box = new Helper(site.box);
+const hostile = new Helper(site.hostile);
 
 async function answer(line: string): Promise<string> {
   const [verb, ...words] = line.split(' ');
@@ -202,7 +230,9 @@ async function answer(line: string): Promise<string> {
       patienceMs = Number(words[0]) * 1000;
       return 'done';
     case 'box':
-      return askBox(words.join(' '));
+      return box.ask(words.join(' '));
+    case 'hostile':
+      return hostile.ask(words.join(' '));
     default:
       return wire.answer(line) ?? `failed unknown command ${verb ?? ''}`;
   }
@@ -224,14 +254,7 @@ for (const address of site.addresses) {
     }).listen({ fd: descriptor });
   }
 }
-const [program, ...parameters] = site.box ?? [];
-const box =
-  program === undefined ? undefined : spawn(program, parameters, { stdio: ['pipe', 'pipe', 'inherit'] });
-if (box) {
-  const ready = new Promise<string>((resolve) => boxAnswers.push(resolve));
-  createInterface({ input: box.stdout }).on('line', (line) => boxAnswers.shift()?.(line));
-  await ready;
-}
+if (site.box) await box.ready;
 process.stdout.write('ready\n');
 createInterface({ input: process.stdin })
   .on('line', (line) => {
@@ -241,6 +264,7 @@ createInterface({ input: process.stdin })
   })
   .on('close', () => {
     wire.close();
-    box?.stdin.end();
+    box.close();
+    hostile.close();
     process.exit(0);
   });

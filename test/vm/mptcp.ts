@@ -35,32 +35,42 @@ export function mptcpPairHost(): Promise<HostSide | { skip: string }> {
   return linuxEnd({ addresses: [], more: [[]], script: 'mptcp-bridge.js', argument: '' });
 }
 
-/** The same with a middlebox on the way, see middlebox.c. */
-export async function mptcpMiddleboxHost(context: ScenarioContext): Promise<HostSide | { skip: string }> {
-  const directory = mkdtempSync(join(tmpdir(), 'amptcp-middlebox-'));
+/** A program in C for the host's side, in a directory that goes with `close`. */
+function compile(
+  context: ScenarioContext,
+  name: string,
+  core: string[],
+): { directory: string; program: string; close: () => void } | { skip: string } {
+  const directory = mkdtempSync(join(tmpdir(), `amptcp-${name}-`));
   const close = (): void => {
     rmSync(directory, { recursive: true, force: true });
   };
-  const program = join(directory, 'middlebox');
+  const program = join(directory, name);
+  const sources = join(context.project, 'kmod', 'core');
   try {
     execFileSync(process.env['CC'] ?? 'cc', [
-      ...['-std=gnu11', '-O2', '-Wall', '-Wextra', '-o', program],
-      join(context.project, 'test', 'vm', 'middlebox.c'),
+      ...['-std=gnu11', '-O2', '-Wall', '-Wextra', `-I${sources}`, '-o', program],
+      join(context.project, 'test', 'vm', `${name}.c`),
+      ...core.map((file) => join(sources, file)),
     ]);
   } catch (error) {
     close();
-    return { skip: `the middlebox needs a C compiler: ${(error as Error).message}` };
+    return { skip: `${name} needs a C compiler: ${(error as Error).message}` };
   }
-  const [here, there] = [join(directory, 'box'), join(directory, 'qemu')];
+  return { directory, program, close };
+}
+
+/** A Linux end with such a program. */
+async function withProgram(
+  close: () => void,
+  end: { hostile?: string[]; box?: string[]; netdev?: string },
+): Promise<HostSide | { skip: string }> {
+  const { netdev, ...programs } = end;
   const side = await linuxEnd({
     addresses: [...CLIENT, ...CLIENT6],
     script: 'mptcp-client.js',
-    argument: JSON.stringify({
-      addresses: SITE.addresses,
-      ports: SITE.ports,
-      box: [program, 'vm0', here, there],
-    }),
-    netdev: `dgram,id=net0,local.type=unix,local.path=${there},remote.type=unix,remote.path=${here}`,
+    argument: JSON.stringify({ addresses: SITE.addresses, ports: SITE.ports, ...programs }),
+    ...(netdev === undefined ? {} : { netdev }),
   }).catch((error: unknown) => {
     close();
     throw error;
@@ -70,4 +80,22 @@ export async function mptcpMiddleboxHost(context: ScenarioContext): Promise<Host
     return side;
   }
   return { ...side, close: () => side.close().finally(close) };
+}
+
+/** The same with a middlebox on the way, see middlebox.c. */
+export async function mptcpMiddleboxHost(context: ScenarioContext): Promise<HostSide | { skip: string }> {
+  const made = compile(context, 'middlebox', []);
+  if ('skip' in made) return made;
+  const [here, there] = [join(made.directory, 'box'), join(made.directory, 'qemu')];
+  return withProgram(made.close, {
+    box: [made.program, 'vm0', here, there],
+    netdev: `dgram,id=net0,local.type=unix,local.path=${there},remote.type=unix,remote.path=${here}`,
+  });
+}
+
+/** The same with another peer, which keeps to no rule, see hostile.c. */
+export async function mptcpHostileHost(context: ScenarioContext): Promise<HostSide | { skip: string }> {
+  const made = compile(context, 'hostile', ['mptcp_option.c', 'mptcp_key.c', 'mptcp_sha256.c']);
+  if ('skip' in made) return made;
+  return withProgram(made.close, { hostile: [made.program, 'vm0', '203.0.113.1', '02:00:00:00:01:01'] });
 }

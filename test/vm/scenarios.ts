@@ -9,7 +9,7 @@ import { dataCentreHost } from './data-centre.js';
 import { gatewayHost } from './gateway.js';
 import { guardHost } from './guard.js';
 import { interopHost } from './interop.js';
-import { mptcpHost, mptcpMiddleboxHost, mptcpPairHost, mptcpPassiveHost } from './mptcp.js';
+import { mptcpHost, mptcpHostileHost, mptcpMiddleboxHost, mptcpPairHost, mptcpPassiveHost } from './mptcp.js';
 import { siteHost } from './site.js';
 
 export interface ScenarioContext {
@@ -263,5 +263,13 @@ export const scenarios: Scenario[] = [
     debug: true,
     timeoutMs: 1_800_000,
     host: mptcpMiddleboxHost,
+  },
+  {
+    name: 'mptcp-hostile',
+    title:
+      'MPTCP with peers that keep to no rule: floods, half-open connections, data nobody wants; and connections without a subflow',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: mptcpHostileHost,
   },
 ];

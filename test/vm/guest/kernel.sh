@@ -19,6 +19,14 @@ result $? "... and where the linker would take it, the module itself"
 refuse "tproxy built for $version is refused" kldload /amptcp/misfit/agreed/tproxy.ko
 said "tproxy: built for FreeBSD $version, this kernel is $(sysctl -n kern.osreldate)"
 result $? "... by itself"
+refuse "mptcp built for $version is refused" kldload /amptcp/misfit/agreed/mptcp.ko
+said "mptcp: built for FreeBSD $version, this kernel is $(sysctl -n kern.osreldate)"
+result $? "... by itself"
+refuse "mptcp built for another TCP of the same version is refused" kldload /amptcp/misfit/layout/mptcp.ko
+said "mptcp: this kernel's TCP control block has"
+result $? "... because its control block has another size"
+expect "the one for this kernel loads after them" kldload /amptcp/mptcp.ko
+expect "... and unloads" kldunload mptcp
 refuse "there is no device of theirs" test -e /dev/lisp
 expect "the one built for this kernel loads" kldload /amptcp/lisp.ko
 expect "... and works" ifconfig lisp create

@@ -63,6 +63,8 @@ ipfw -q flush
 ipfw pipe 1 config bw 16Mbit/s delay 5
 ipfw -q add 100 pipe 1 tcp from any to any out
 ipfw -q add 65000 allow ip from any to any
+too_long() { netstat -s -p ip | awk '/datagrams? that can.t be fragmented/ { print $1; exit }'; }
+before=$(too_long)
 $flow echo -m -n 8000000 -j $second -t 10 $first 5009 >/tmp/narrow 2>&1 &
 transfer=$!
 sleep 1
@@ -73,6 +75,9 @@ wait $transfer
 result $? "the MTU goes down to 1280 in mid-transfer"
 sed 's/^/# /' /tmp/narrow
 note "$load"
+# A loop would make thousands a second.
+[ $(($(too_long) - before)) -le 200 ]
+result $? "... and $(($(too_long) - before)) packets were too long for it"
 ifconfig vtnet0 mtu 1500
 ipfw -q flush
 ipfw -q add 65000 allow ip from any to any

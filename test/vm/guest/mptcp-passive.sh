@@ -64,6 +64,11 @@ if [ "$short" != 1 ]; then
 	result $? "a Linux client, 100 MB each way over two subflows, hashes equal ($answer)"
 fi
 recorded
+ask captured "ip.src == 203.0.113.1 && tcp.len > 1460"
+case $(ifconfig vtnet0) in
+*TSO4*) [ "${answer%% *}" -gt 0 ]; result $? "... among them ${answer%% *} that the interface cuts up (TSO)" ;;
+*) note "this interface has no TSO" ;;
+esac
 ask captured "ip.src == 203.0.113.1 && tcp.checksum.status == \"Bad\""
 [ "${answer%% *}" = 0 ]
 result $? "... and no wrong checksum"

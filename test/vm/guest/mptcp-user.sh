@@ -5,7 +5,6 @@
 #	guest vtnet0 (203.0.113.1, .11) ==== tap (.2) Linux: port 5009 MPTCP, 5010 TCP, both send back what they get; 5011 HTTP over MPTCP
 . /amptcp/library.sh
 . /amptcp/mptcp-library.sh
-mptcpctl=/amptcp/mptcpctl
 preload="env LD_PRELOAD=/amptcp/libmptcp_preload.so"
 
 # is REQUEST NUMBER...: whether the first is the second.
@@ -23,6 +22,7 @@ sysctl net.inet.tcp.msl=100 >/dev/null
 ifconfig vtnet0 inet 203.0.113.1/24 up
 ifconfig vtnet0 inet 203.0.113.11/32 alias
 expect "the Linux end is on the wire" wait_for 10 ping -c 1 -t 1 203.0.113.2
+record
 
 # The device.
 expect "the device tells of the module: $($mptcpctl state)" $mptcpctl state
@@ -45,6 +45,10 @@ for pair in scheduler=roundrobin scheduler=minrtt checksum=1 checksum=0; do
 done
 sysctl -n net.inet.tcp.cc.available | grep -q lia
 result $? "LIA is among the congestion control algorithms"
+
+# What programs do with sockets besides reading and writing.
+expect "sendfile(2): a file of 1 MB behind a header, in two pieces" $mptcp sendfile 203.0.113.2 5009
+expect "kqueue(2) and select(2) tell of the connection, of data and of the end" $mptcp kqueue 203.0.113.2 5009
 
 # Ordinary programs.
 before=$(ours established)
@@ -142,6 +146,7 @@ wait $holder 2>/dev/null
 quiet() { $mptcpctl state | grep -q 'connections 0 sockets 0'; }
 wait_for 30 quiet
 result $? "no connection is left"
+recorded
 wait_for 30 kldunload mptcp
 result $? "the module unloads"
 [ "$(dmesg | grep -c 'mptcp leaked')" -eq 0 ]

@@ -9,19 +9,32 @@
  *	mptcp hold <address> <port>	connects, exchanges a few octets, waits for the end: prints errno's text or 'end'
  *	mptcp sockets			what is refused, and how
  *	mptcp join <address> <port> <local>	adds a subflow from this address of its own accord; ends when both are established
+ *	mptcp twice <address> <port>	connects, exchanges a few octets, says so, and after SIGUSR1 a few more
+ *	mptcp listen <address> <port> <backlog> [accept filter]	accepts at each SIGUSR1 what is there, says how many connections and
+ *						how many octets had come with them, and closes them
+ *	mptcp sendfile <address> <port>	sends a file by sendfile(2) and compares what comes back
+ *	mptcp kqueue <address> <port>	connects without blocking; kqueue(2) and select(2) tell of that, of data and of the end
  *	mptcp loop <address> <port> <count>	so many connections, each with a few octets, one after the other; every other one is
  *						aborted (loop-close: none, loop-abort: all)
  */
 #include <sys/types.h>
+#include <sys/event.h>
+#include <sys/filio.h>
+#include <sys/ioctl.h>
+#include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 
 #include <arpa/inet.h>
 
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -123,6 +136,180 @@ hold(int s)
 	return (0);
 }
 
+/* Waits for SIGUSR1, which has to be blocked. */
+static void
+wait_for_signal(void)
+{
+	sigset_t set;
+	int got;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigwait(&set, &got);
+}
+
+static void
+block_signal(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static int
+twice(int s)
+{
+	exchange(s);
+	printf("waiting\n");
+	fflush(stdout);
+	wait_for_signal();
+	exchange(s);
+	printf("again\n");
+	return (0);
+}
+
+static int
+send_file(int s)
+{
+	static char data[1000000], got[sizeof(data)];
+	struct iovec head = { .iov_base = (void *)(uintptr_t)hello, .iov_len = sizeof(hello) };
+	struct sf_hdtr header = { .headers = &head, .hdr_cnt = 1 };
+	char name[] = "/tmp/mptcp.XXXXXX";
+	int fd = mkstemp(name), status;
+	size_t have;
+	ssize_t n;
+	off_t sent;
+	pid_t child;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (char)(i * 31 >> 3);
+	if (fd == -1 || write(fd, data, sizeof(data)) != (ssize_t)sizeof(data))
+		err(2, "%s", name);
+	unlink(name);
+	child = fork();
+	if (child == 0) {
+		/* Behind a header, and in two pieces. */
+		if (sendfile(fd, s, 0, 300000, &header, &sent, 0) == -1 || sent != 300000 + (off_t)sizeof(hello))
+			err(1, "sendfile: %jd", (intmax_t)sent);
+		if (sendfile(fd, s, 300000, 0, NULL, &sent, 0) == -1 || sent != (off_t)sizeof(data) - 300000)
+			err(1, "sendfile: %jd", (intmax_t)sent);
+		_exit(shutdown(s, SHUT_WR) == 0 ? 0 : 1);
+	}
+	for (have = 0; have < sizeof(hello); have += (size_t)n)
+		if ((n = read(s, got + have, sizeof(hello) - have)) <= 0)
+			err(1, "read");
+	if (memcmp(got, hello, sizeof(hello)) != 0)
+		errx(1, "the header is another");
+	for (have = 0; (n = read(s, got + have, sizeof(got) - have)) > 0; )
+		have += (size_t)n;
+	if (n == -1 || have != sizeof(data) || memcmp(got, data, sizeof(data)) != 0)
+		errx(1, "what came back is another: %zu octets", have);
+	if (waitpid(child, &status, 0) != child || status != 0)
+		errx(1, "sendfile failed");
+	return (0);
+}
+
+/* One event of this filter within ten seconds. */
+static struct kevent
+await_event(int kq, int s, short filter)
+{
+	struct timespec ten = { .tv_sec = 10 };
+	struct kevent change, event;
+
+	EV_SET(&change, s, filter, EV_ADD | EV_ONESHOT, 0, 0, NULL);
+	if (kevent(kq, &change, 1, &event, 1, &ten) != 1 || (event.flags & EV_ERROR) != 0 || event.filter != filter)
+		errx(1, "no event of filter %d", filter);
+	return (event);
+}
+
+static int
+use_kqueue(const char *address, const char *port)
+{
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM }, *ai;
+	struct timeval ten = { .tv_sec = 10 }, none = { 0 };
+	struct kevent event;
+	char answer[sizeof(hello)];
+	int kq = kqueue(), s, error;
+	socklen_t length = sizeof(error);
+	fd_set set;
+
+	if (getaddrinfo(address, port, &hints, &ai) != 0)
+		errx(2, "%s %s: not an address", address, port);
+	s = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_MPTCP);
+	if (s == -1 || kq == -1)
+		err(2, "socket");
+	if (connect(s, ai->ai_addr, ai->ai_addrlen) != -1 || errno != EINPROGRESS)
+		err(1, "connect");
+	event = await_event(kq, s, EVFILT_WRITE);
+	if (getsockopt(s, SOL_SOCKET, SO_ERROR, &error, &length) == -1 || error != 0 || event.data <= 0)
+		errx(1, "not connected: error %d, room %jd", error, (intmax_t)event.data);
+	FD_ZERO(&set);
+	FD_SET(s, &set);
+	if (select(s + 1, &set, NULL, NULL, &none) != 0)
+		errx(1, "select sees data where none is");
+	if (read(s, answer, sizeof(answer)) != -1 || errno != EAGAIN)
+		err(1, "read does not say that it would block");
+	if (write(s, hello, sizeof(hello)) != (ssize_t)sizeof(hello))
+		err(1, "write");
+	FD_ZERO(&set);
+	FD_SET(s, &set);
+	if (select(s + 1, &set, NULL, NULL, &ten) != 1)
+		errx(1, "select sees no data");
+	event = await_event(kq, s, EVFILT_READ);
+	if (event.data != (int64_t)sizeof(hello) || (event.flags & EV_EOF) != 0)
+		errx(1, "kqueue tells of %jd octets", (intmax_t)event.data);
+	if (read(s, answer, sizeof(answer)) != (ssize_t)sizeof(answer) || memcmp(answer, hello, sizeof(hello)) != 0)
+		errx(1, "the answer is another");
+	if (shutdown(s, SHUT_WR) == -1)
+		err(1, "shutdown");
+	event = await_event(kq, s, EVFILT_READ);
+	if ((event.flags & EV_EOF) == 0 || read(s, answer, 1) != 0)
+		errx(1, "the end is not told");
+	return (0);
+}
+
+static int
+listener(const char *address, const char *port, int backlog, const char *filter)
+{
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM }, *ai;
+	struct accept_filter_arg arg = { 0 };
+	int s, fd, octets, one = 1;
+
+	if (getaddrinfo(address, port, &hints, &ai) != 0)
+		errx(2, "%s %s: not an address", address, port);
+	s = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_MPTCP);
+	if (s == -1)
+		err(2, "socket");
+	setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(s, ai->ai_addr, ai->ai_addrlen) == -1 || listen(s, backlog) == -1)
+		err(2, "listen");
+	freeaddrinfo(ai);
+	if (filter != NULL) {
+		strlcpy(arg.af_name, filter, sizeof(arg.af_name));
+		if (setsockopt(s, SOL_SOCKET, SO_ACCEPTFILTER, &arg, sizeof(arg)) == -1)
+			err(2, "SO_ACCEPTFILTER");
+	}
+	block_signal();
+	printf("listening\n");
+	for (;;) {
+		int count = 0, total = 0;
+
+		fflush(stdout);
+		wait_for_signal();
+		while ((fd = accept(s, NULL, NULL)) != -1 || errno == ECONNABORTED) {
+			if (fd == -1)
+				continue;
+			count++;
+			if (ioctl(fd, FIONREAD, &octets) == 0)
+				total += octets;
+			close(fd);
+		}
+		printf("accepted %d octets %d\n", count, total);
+	}
+}
+
 static int
 join(int s, const char *local)
 {
@@ -193,6 +380,8 @@ main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "sockets") == 0)
 		return (sockets());
+	if ((argc == 5 || argc == 6) && strcmp(argv[1], "listen") == 0)
+		return (listener(argv[2], argv[3], atoi(argv[4]), argc == 6 ? argv[5] : NULL));
 	if (argc == 5 && strcmp(argv[1], "join") == 0)
 		return (join(start(argv[2], argv[3]), argv[4]));
 	if (argc == 5 && strncmp(argv[1], "loop", 4) == 0) {
@@ -209,13 +398,21 @@ main(int argc, char **argv)
 	}
 	if (argc != 4)
 		errx(2, "what?");
+	if (strcmp(argv[1], "kqueue") == 0)
+		return (use_kqueue(argv[2], argv[3]));
 	s = start(argv[2], argv[3]);
+	if (strcmp(argv[1], "sendfile") == 0)
+		return (send_file(s));
 	if (strcmp(argv[1], "info") == 0)
 		return (info(s));
 	if (strcmp(argv[1], "half") == 0)
 		return (half(s));
 	if (strcmp(argv[1], "hold") == 0)
 		return (hold(s));
+	if (strcmp(argv[1], "twice") == 0) {
+		block_signal();
+		return (twice(s));
+	}
 	if (strcmp(argv[1], "abort") == 0) {
 		exchange(s);
 		setsockopt(s, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
