@@ -2,7 +2,7 @@
 #
 # Thousands of short MPTCP connections: nothing is left of them.
 . /amptcp/library.sh
-mptcp=/amptcp/mptcp
+. /amptcp/mptcp-library.sh
 CYCLES=$(kenv -q amptcp.cycles || echo 10000)
 
 kldload /amptcp/mptcp.ko
@@ -11,6 +11,7 @@ sysctl net.inet.tcp.msl=50 net.inet.ip.portrange.randomized=0 kern.ipc.soacceptq
 ifconfig vtnet0 inet 203.0.113.1/24 up
 ifconfig lo0 127.0.0.1/8 up
 expect "the Linux end is on the wire" wait_for 10 ping -c 1 -t 1 203.0.113.2
+record
 
 # Zones and kinds of memory that sockets live in; "name in-use".
 zones() {
@@ -40,6 +41,7 @@ expect "$CYCLES connections: connect, transfer, close" $mptcp loop-close 203.0.1
 settled closed
 expect "$CYCLES connections: connect, abort" $mptcp loop-abort 203.0.113.2 5009 $CYCLES
 settled aborted
+recorded
 sysctl net.inet.mptcp.stats | awk '$2 != 0' | sed 's/^/# FreeBSD: /'
 kldunload mptcp
 result $? "the module unloads"

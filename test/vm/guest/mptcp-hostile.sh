@@ -252,29 +252,29 @@ jail -r ip
 
 # ---- the last subflow goes, and another one comes
 sysctl net.inet.mptcp.orphan_seconds=60 >/dev/null
-twice() { # HOW
-	$mptcp twice 203.0.113.2 5009 >/tmp/twice 2>&1 &
+# take_away COMMAND: a program's only subflow.
+take_away() {
+	$mptcp $1 203.0.113.2 5009 >/tmp/program 2>&1 &
 	program=$!
-	wait_for 10 grep -q waiting /tmp/twice
+	wait_for 10 grep -q waiting /tmp/program
 	token=$($mptcpctl list | awk '$3 == "established" { print $2; exit }')
-	$mptcpctl remove $1 "$token" 0
-	result $? "the only subflow is taken away${1:+ by reset}"
-	alone() { ! $mptcpctl info "$token" | grep -q 'subflow [0-9]* established'; }
-	wait_for 10 alone
-	result $? "... and gone ($($mptcpctl info "$token" | head -1))"
+	$mptcpctl remove "$token" 0
+	result $? "the only subflow is taken away"
 }
-twice
+take_away twice
+alone() { ! $mptcpctl info "$token" | grep -q 'subflow [0-9]* established'; }
+wait_for 10 alone
+result $? "... and gone ($($mptcpctl info "$token" | head -1))"
 kill -USR1 $program
 number=$($mptcpctl add "$token" 203.0.113.11 0 203.0.113.2 5009)
 result $? "a connection without a subflow gets one from another address: number $number"
 wait $program
-result $? "... and carries what the program has written meanwhile ($(tail -1 /tmp/twice))"
+result $? "... and carries what the program has written meanwhile ($(tail -1 /tmp/program))"
 sysctl net.inet.mptcp.orphan_seconds=2 >/dev/null
-twice
-kill -USR1 $program
+take_away hold
 wait $program
-grep -q "timed out" /tmp/twice
-result $? "without another one it ends after net.inet.mptcp.orphan_seconds ($(tail -1 /tmp/twice))"
+grep -q "timed out" /tmp/program
+result $? "without another one it ends after net.inet.mptcp.orphan_seconds ($(tail -1 /tmp/program))"
 wait_for 30 none
 result $? "... and nothing is left"
 
