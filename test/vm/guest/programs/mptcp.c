@@ -240,7 +240,8 @@ use_kqueue(const char *address, const char *port)
 	s = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_MPTCP);
 	if (s == -1 || kq == -1)
 		err(2, "socket");
-	if (connect(s, ai->ai_addr, ai->ai_addrlen) != -1 || errno != EINPROGRESS)
+	/* It may be over before we are told that it goes on. */
+	if (connect(s, ai->ai_addr, ai->ai_addrlen) == -1 && errno != EINPROGRESS)
 		err(1, "connect");
 	event = await_event(kq, s, EVFILT_WRITE);
 	if (getsockopt(s, SOL_SOCKET, SO_ERROR, &error, &length) == -1 || error != 0 || event.data <= 0)
