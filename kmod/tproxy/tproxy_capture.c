@@ -116,7 +116,7 @@ tproxy_capture(struct tproxy_softc *sc, const struct tproxy_key *key, struct mbu
 	}
 	held->h_key = *key;
 	held->h_id = ++sc->sc_last_id;
-	held->h_deadline_ms = modctl_now_ms() + (uint64_t)V_tproxy_hold_ms;
+	held->h_deadline_ms = modctl_now_ms() + (sc->sc_hold_ms != 0 ? sc->sc_hold_ms : (uint64_t)V_tproxy_hold_ms);
 	strlcpy(held->h_ifname, if_name(ifp), sizeof(held->h_ifname));
 	/* The interface may go while the packet waits. */
 	m_rcvif_serialize(m);

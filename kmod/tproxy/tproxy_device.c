@@ -237,7 +237,8 @@ tproxy_do_capture(void *softc, void *client, void *argument)
 	const struct tproxy_ioc_capture *wanted = argument;
 	int error = 0;
 
-	if (wanted->ca_count > TPROXY_ABI_RULES)
+	if (wanted->ca_count > TPROXY_ABI_RULES || wanted->ca_zero != 0 || (wanted->ca_hold_ms != 0 &&
+	    (wanted->ca_hold_ms < TPROXY_ABI_HOLD_LEAST || wanted->ca_hold_ms > TPROXY_ABI_HOLD_MOST)))
 		return (EINVAL);
 	for (u_int i = 0; i < TPROXY_ABI_RULES; i++) {
 		const struct tproxy_ioc_rule *rule = &wanted->ca_rules[i];
@@ -255,6 +256,7 @@ tproxy_do_capture(void *softc, void *client, void *argument)
 	else {
 		memcpy(sc->sc_rules, wanted->ca_rules, sizeof(sc->sc_rules));
 		sc->sc_nrules = wanted->ca_count;
+		sc->sc_hold_ms = wanted->ca_hold_ms;
 		sc->sc_capturer = client;
 	}
 	mtx_unlock(&tproxy_mtx);

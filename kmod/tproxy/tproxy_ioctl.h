@@ -25,6 +25,8 @@
 #define	TPROXY_ABI_RULES	64		/* most rules of a capture list */
 #define	TPROXY_ABI_SNAPSHOT	128		/* octets of a captured SYN shown to userland */
 #define	TPROXY_ABI_IFNAME	16
+#define	TPROXY_ABI_HOLD_LEAST	10		/* milliseconds a captured SYN is held */
+#define	TPROXY_ABI_HOLD_MOST	60000
 
 /* An address; IPv4 ones fill the first four octets, the others are zero. */
 struct tproxy_ioc_addr {
@@ -95,6 +97,8 @@ struct tproxy_ioc_rule {
 struct tproxy_ioc_capture {
 	uint32_t	ca_version;
 	uint32_t	ca_count;		/* 0: nothing is captured any more */
+	uint32_t	ca_hold_ms;		/* how long, TPROXY_ABI_HOLD_LEAST to _MOST; 0: net.inet.tproxy.hold_ms */
+	uint32_t	ca_zero;
 	struct tproxy_ioc_rule ca_rules[TPROXY_ABI_RULES];
 };
 
@@ -111,8 +115,7 @@ struct tproxy_ioc_release {
 
 /*
  * Events, read(2) from the device, one or more whole ones a call: a SYN was captured and is held until
- * TPROXYIOC_RELEASE names its ev_id or net.inet.tproxy.hold_ms is over, when it passes. SYNs that repeat one that is
- * held make no event.
+ * TPROXYIOC_RELEASE names its ev_id or its time is over, when it passes. SYNs that repeat one that is held make no event.
  */
 struct tproxy_event {
 	uint32_t	ev_version;

@@ -39,7 +39,8 @@ SYSCTL_UINT(_net_inet_tproxy, OID_AUTO, buckets, CTLFLAG_RDTUN, &tproxy_buckets,
 
 TPROXY_SWITCH(connect_timeout, 1, 3600, "Seconds a registered flow may wait for its connection");
 TPROXY_SWITCH(linger, 0, 3600, "Seconds late packets are kept from the server after the connection is gone");
-TPROXY_SWITCH(hold_ms, 10, 60000, "Milliseconds a captured SYN is held; then it passes");
+TPROXY_SWITCH(hold_ms, TPROXY_ABI_HOLD_LEAST, TPROXY_ABI_HOLD_MOST,
+    "Milliseconds a captured SYN is held where who captures does not say; then it passes");
 TPROXY_SWITCH(hold_max, 0, 65536, "Most captured SYNs held at a time; others pass");
 
 static int

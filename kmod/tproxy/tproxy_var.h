@@ -125,6 +125,7 @@ struct tproxy_softc {
 	struct tproxy_client	*sc_capturer;
 	volatile u_int		sc_nrules;	/* a packet looks at this first */
 	struct tproxy_ioc_rule	sc_rules[TPROXY_ABI_RULES];	/* under tproxy_mtx */
+	uint32_t		sc_hold_ms;	/* likewise; 0: the switch */
 	LIST_HEAD(, tproxy_held) sc_held[TPROXY_HELD_BUCKETS];
 	TAILQ_HEAD(tproxy_heldq, tproxy_held) sc_ages;
 	struct tproxy_heldq	sc_unread;

@@ -26,7 +26,6 @@ export type FreeBsdCall =
   | { call: 'set-interception'; interception?: Interception }
   | { call: 'add-bypass'; prefix: string }
   | { call: 'remove-bypass'; prefix: string }
-  | { call: 'set-hold-time'; ms: number }
   | { call: 'set-switch'; name: string; value: number };
 
 /** What the daemon may have opened for it. */
@@ -132,8 +131,6 @@ export function parseFreeBsdCall(value: unknown): FreeBsdCall {
     case 'add-bypass':
     case 'remove-bypass':
       return { call, prefix: prefix(from['prefix']) };
-    case 'set-hold-time':
-      return { call, ms: number(from, 'ms') };
     case 'set-switch':
       return { call, name: text(from, 'name'), value: number(from, 'value') };
     default:
@@ -186,9 +183,6 @@ export async function actFreeBsd(
     case 'remove-bypass':
       await host.removeBypass(call.prefix);
       return {};
-    case 'set-hold-time':
-      await host.setHoldTime(call.ms);
-      return {};
     case 'set-switch':
       await host.setSwitch(call.name, call.value);
       return {};
@@ -238,9 +232,6 @@ export class FreeBsdGuardHost implements FreeBsdHost {
   }
   async removeBypass(wanted: string): Promise<void> {
     await this.ask({ call: 'remove-bypass', prefix: wanted });
-  }
-  async setHoldTime(ms: number): Promise<void> {
-    await this.ask({ call: 'set-hold-time', ms });
   }
   async setSwitch(name: string, value: number): Promise<void> {
     await this.ask({ call: 'set-switch', name, value });

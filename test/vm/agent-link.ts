@@ -229,11 +229,12 @@ export function remoteNative(link: AgentLink): { native: Native; run: Run } {
           ...ends(destination),
         ) as boolean;
       }
-      capture(rules: CaptureRule[]): void {
+      capture(rules: CaptureRule[], holdMs: number): void {
         wakeTproxy = this.wake;
         link.call(
           'tproxy.capture',
           this.descriptor,
+          holdMs,
           ...rules.flatMap((rule) => [rule.prefix, rule.from, rule.to, rule.interface, rule.capture]),
         );
       }

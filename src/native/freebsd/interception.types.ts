@@ -51,8 +51,8 @@ export interface NativeTproxy {
   register(client: Endpoint, destination: Endpoint, listener: Endpoint): void;
   /** False: there was no such flow. */
   unregister(client: Endpoint, destination: Endpoint): boolean;
-  /** Replaces the rules; the first that matches decides. */
-  capture(rules: CaptureRule[]): void;
+  /** Replaces the rules; the first that matches decides. What they capture is held for `holdMs`. */
+  capture(rules: CaptureRule[], holdMs: number): void;
   events(): CapturedSyn[];
   /** False: it is not held any more. */
   release(id: number, action: 'inject' | 'refuse' | 'unreachable' | 'drop'): boolean;

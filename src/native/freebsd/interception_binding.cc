@@ -245,7 +245,8 @@ private:
 	void Capture(const Napi::CallbackInfo &info)
 	{
 		std::vector<struct tproxy_ioc_rule> rules = ReadList(info[0], ToRule);
-		Check(info.Env(), tproxyctl_capture(Open(info.Env()), rules.data(), rules.size()), "rules of /dev/tproxy");
+		uint32_t hold_ms = info[1].ToNumber().Uint32Value();
+		Check(info.Env(), tproxyctl_capture(Open(info.Env()), rules.data(), rules.size(), hold_ms), "rules of /dev/tproxy");
 	}
 
 	Napi::Value Events(const Napi::CallbackInfo &info)

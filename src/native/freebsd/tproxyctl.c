@@ -88,9 +88,9 @@ tproxyctl_list(const struct tproxyctl *ctl, struct tproxy_ioc_entry **list, size
 }
 
 int
-tproxyctl_capture(const struct tproxyctl *ctl, const struct tproxy_ioc_rule *rules, size_t count)
+tproxyctl_capture(const struct tproxyctl *ctl, const struct tproxy_ioc_rule *rules, size_t count, uint32_t hold_ms)
 {
-	struct tproxy_ioc_capture request = { .ca_version = TPROXY_ABI_VERSION };
+	struct tproxy_ioc_capture request = { .ca_version = TPROXY_ABI_VERSION, .ca_hold_ms = hold_ms };
 
 	if (count > TPROXY_ABI_RULES)
 		return (E2BIG);

@@ -41,8 +41,8 @@ int	tproxyctl_unregister(const struct tproxyctl *, const struct tproxy_ioc_flow 
 /* The whole list, allocated; free(3) it. */
 int	tproxyctl_list(const struct tproxyctl *, struct tproxy_ioc_entry **list, size_t *count);
 
-/* Which SYNs are held for this handle; none of them: `count` 0. */
-int	tproxyctl_capture(const struct tproxyctl *, const struct tproxy_ioc_rule *rules, size_t count);
+/* Which SYNs are held for this handle, none of them: `count` 0; and for how long, 0: net.inet.tproxy.hold_ms. */
+int	tproxyctl_capture(const struct tproxyctl *, const struct tproxy_ioc_rule *rules, size_t count, uint32_t hold_ms);
 /* TPROXY_RELEASE_*. ENOENT: the SYN is not held any more. */
 int	tproxyctl_release(const struct tproxyctl *, uint64_t id, uint32_t action);
 /* 0 with `*count` of them (none when nothing waits and the descriptor is non-blocking). */

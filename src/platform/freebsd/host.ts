@@ -59,8 +59,6 @@ export interface FreeBsdHost extends LispDevice {
   setInterception(interception: Interception | undefined): Promise<void>;
   addBypass(prefix: string): Promise<void>;
   removeBypass(prefix: string): Promise<void>;
-  /** Milliseconds tproxy(4) holds a SYN. */
-  setHoldTime(ms: number): Promise<void>;
   /** net.inet.lisp.<name> */
   setSwitch(name: string, value: number): Promise<void>;
   clean(device?: string): Promise<void>;
@@ -101,7 +99,6 @@ export class LocalFreeBsdHost implements FreeBsdHost {
   };
   #bypass = new Set<string>();
   #loaded = false;
-  #holdTime: string | undefined;
 
   constructor(
     private readonly openers: Openers,
@@ -289,11 +286,6 @@ export class LocalFreeBsdHost implements FreeBsdHost {
     ]);
   }
 
-  async setHoldTime(ms: number): Promise<void> {
-    this.#holdTime ??= (await this.run('/sbin/sysctl', ['-n', 'net.inet.tproxy.hold_ms'])).trim();
-    await this.run('/sbin/sysctl', [`net.inet.tproxy.hold_ms=${Math.round(ms)}`]);
-  }
-
   async setSwitch(name: string, value: number): Promise<void> {
     if (!SWITCHES.includes(name) || !Number.isInteger(value))
       throw new PlatformError(`net.inet.lisp.${name}=${value} is not ours to set`, 'EINVAL');
@@ -333,10 +325,6 @@ export class LocalFreeBsdHost implements FreeBsdHost {
     this.#bypass.clear();
     this.#loaded = false;
     await this.#flush();
-    const hold = this.#holdTime;
-    this.#holdTime = undefined;
-    if (hold !== undefined)
-      await this.run('/sbin/sysctl', [`net.inet.tproxy.hold_ms=${hold}`]).catch(() => undefined);
     if (this.#deviceName !== undefined)
       await this.destroy(this.#deviceName).catch((error: unknown) => this.warn((error as Error).message));
   }

@@ -185,7 +185,6 @@ export class FreeBsdInterceptor implements Interceptor {
       this.#divert = new native.Divert(divert, () => this.#onDiverted());
       const tproxy = await host.open('tproxy');
       this.#tproxy = new native.Tproxy(tproxy, () => this.#onCaptured());
-      await host.setHoldTime(this.#limits.ms);
       await this.#apply(wanted);
     } catch (error) {
       await this.stop();
@@ -214,7 +213,7 @@ export class FreeBsdInterceptor implements Interceptor {
   }
 
   #capture(rules: Interception | undefined): void {
-    this.#tproxy?.capture(captureRules(rules, [...this.#bypass.keys()]));
+    this.#tproxy?.capture(captureRules(rules, [...this.#bypass.keys()]), Math.round(this.#limits.ms));
   }
 
   // ---------------------------------------------------------------- SYNs

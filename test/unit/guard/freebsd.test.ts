@@ -32,7 +32,6 @@ const CALLS: FreeBsdCall[] = [
   },
   { call: 'add-bypass', prefix: '198.18.4.0/24' },
   { call: 'remove-bypass', prefix: '198.18.4.0/24' },
-  { call: 'set-hold-time', ms: 10_000 },
   { call: 'set-switch', name: 'glean', value: 1 },
 ];
 
@@ -61,7 +60,7 @@ test('what is not a call is refused before anything is done', () => {
       interception: { ...(CALLS[8] as { interception: object }).interception, divert: 1 },
     },
     { call: 'add-bypass', prefix: '198.18.4.0/24 }' },
-    { call: 'set-hold-time', ms: -1 },
+    { call: 'set-switch', name: 'glean', value: -1 },
     { call: 'open-transparent', family: 5, count: 1, mptcp: false },
     { call: 'open-transparent', family: 4, count: 1 },
     { call: 'set-client-prefixes', prefixes: ['198.18.1.0/24 }'] },

@@ -78,11 +78,19 @@ done
 stop_gateway
 
 # Held too long, and too many held.
-start_gateway
-jexec g sysctl net.inet.tproxy.hold_ms=500 >/dev/null
-before=$(stat_tproxy timedout)
 serve s 2001:db8:2::10 5010
-expect "a SYN nobody decides about passes when its time is over" jexec c $flow send -n 100000 2001:db8:2::10 5010
+jexec g sysctl net.inet.tproxy.hold_ms=60000 >/dev/null
+start_gateway -h 500
+before=$(stat_tproxy timedout)
+expect "a SYN nobody decides about passes when the time said with the rules is over" \
+    jexec c $flow send -n 100000 2001:db8:2::10 5010
+[ $(($(stat_tproxy timedout) - before)) -eq 1 ]
+result $? "... counted"
+stop_gateway
+jexec g sysctl net.inet.tproxy.hold_ms=500 >/dev/null
+start_gateway
+before=$(stat_tproxy timedout)
+expect "... and that of the switch, where none was said" jexec c $flow send -n 100000 2001:db8:2::10 5010
 [ $(($(stat_tproxy timedout) - before)) -eq 1 ]
 result $? "... counted"
 jexec g sysctl net.inet.tproxy.hold_ms=3000 net.inet.tproxy.hold_max=0 >/dev/null

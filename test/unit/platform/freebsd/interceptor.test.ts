@@ -52,7 +52,6 @@ class Kernel {
       open: async (what: string) => (say('open', what), { divert: 50, tproxy: 51 }[what] ?? 52),
       setInterception: async (wanted?: { divert: boolean }) =>
         say('pf', wanted === undefined ? 'none' : wanted.divert ? 'divert' : 'pass'),
-      setHoldTime: async (ms: number) => say('hold', ms),
       addBypass: async (prefix: string) => say('pf bypass', prefix),
       removeBypass: async (prefix: string) => say('pf no bypass', prefix),
     } as Partial<FreeBsdHost> as FreeBsdHost;
@@ -76,10 +75,11 @@ class Kernel {
         register = (client: Endpoint, destination: Endpoint, listener: Endpoint): void =>
           say('register', show(client), show(destination), show(listener));
         unregister = (client: Endpoint): boolean => (say('unregister', show(client)), true);
-        capture = (rules: CaptureRule[]): void =>
+        capture = (rules: CaptureRule[], holdMs: number): void =>
           say(
             'capture',
             rules.map(({ prefix, capture }) => `${capture ? '' : '!'}${prefix}`).join(' ') || 'nothing',
+            `for ${holdMs} ms`,
           );
         events = (): CapturedSyn[] => kernel.captured.splice(0);
         release = (id: number, action: string): boolean => (say('release', id, action), kernel.held);
@@ -148,8 +148,7 @@ test('starts: listeners first, then what catches, then the rules; stops the othe
   assert.deepEqual(kernel.calls, [
     'open divert',
     'open tproxy',
-    'hold 10000',
-    'capture 2001:db8:2::/64',
+    'capture 2001:db8:2::/64 for 10000 ms',
     'pf divert',
   ]);
   kernel.calls.length = 0;
@@ -303,7 +302,7 @@ test('left alone for a while: in the table and before the rules of tproxy(4), un
   await kernel.interceptor.addBypass('2001:db8:2::77/128', 60);
   assert.deepEqual(kernel.calls, [
     'pf bypass 2001:db8:2::77/128',
-    'capture !2001:db8:2::77/128 2001:db8:2::/64',
+    'capture !2001:db8:2::77/128 2001:db8:2::/64 for 10000 ms',
   ]);
   await kernel.interceptor.addBypass('2001:db8:2::77/128', 90);
   kernel.clock.advance(60_000);
@@ -312,7 +311,7 @@ test('left alone for a while: in the table and before the rules of tproxy(4), un
   ]);
   kernel.calls.length = 0;
   kernel.clock.advance(30_000);
-  assert.deepEqual(kernel.calls, ['capture 2001:db8:2::/64', 'pf no bypass 2001:db8:2::77/128']);
+  assert.deepEqual(kernel.calls, ['capture 2001:db8:2::/64 for 10000 ms', 'pf no bypass 2001:db8:2::77/128']);
   assert.deepEqual(await kernel.interceptor.listBypass(), []);
 });
 
@@ -321,7 +320,7 @@ test('no new ones: what is held passes, rules for what is proxied stay', async (
   await kernel.start();
   kernel.syn(1);
   await kernel.interceptor.stopAccepting();
-  assert.deepEqual(kernel.calls, ['capture nothing', 'pf pass', 'inject 1']);
+  assert.deepEqual(kernel.calls, ['capture nothing for 10000 ms', 'pf pass', 'inject 1']);
   assert.equal(kernel.syn(2, 5), undefined);
   assert.deepEqual(kernel.calls, ['inject 2']);
 });

@@ -508,7 +508,7 @@ call_tproxy(struct text *out, const char *what)
 		memmove(&argument[0], &argument[1], (size_t)--arguments * sizeof(argument[0]));
 	if (strcmp(what, "capture") == 0) {
 		memset(rules, 0, sizeof(rules));
-		for (int i = 0; i + 4 < arguments && count < TPROXY_ABI_RULES; i += 5, count++) {
+		for (int i = 1; i + 4 < arguments && count < TPROXY_ABI_RULES; i += 5, count++) {
 			error = tproxyctl_parse(arg(i), 0, &rules[count].ru_destination);
 			if (error != 0)
 				return (error);
@@ -517,7 +517,7 @@ call_tproxy(struct text *out, const char *what)
 			strlcpy(rules[count].ru_ifname, arg(i + 3), sizeof(rules[count].ru_ifname));
 			rules[count].ru_action = number(i + 4) != 0 ? TPROXY_RULE_CAPTURE : TPROXY_RULE_PASS;
 		}
-		error = tproxyctl_capture(&ctl, rules, (size_t)count);
+		error = tproxyctl_capture(&ctl, rules, (size_t)count, (uint32_t)number(0));
 		if (error == 0)
 			tproxy = ctl;
 		return (error);

@@ -3,7 +3,7 @@
 /*
  * A small gateway and its tools, on the C libraries the product uses.
  *
- *	tproxy gateway [-w ms] <divert port, or 0> <listen port> [capture prefix]...
+ *	tproxy gateway [-h ms] [-w ms] <divert port, or 0> <listen port> [capture prefix]...
  *		takes SYNs from divert(4) and from tproxy(4); decides by destination port:
  *			5001-5009	proxy: connects to the server, then accepts and relays
  *			5010		proxy, but never decides
@@ -313,7 +313,7 @@ listen_on(const char *address, uint16_t port, struct tproxy_ioc_addr *abi)
 }
 
 static int
-gateway(int wait_ms, uint16_t divert_port, uint16_t port, char **prefixes, int count)
+gateway(int wait_ms, int hold_ms, uint16_t divert_port, uint16_t port, char **prefixes, int count)
 {
 	static struct pollfd pfd[PENDING + 4];
 	struct tproxy_ioc_rule rules[8];
@@ -341,7 +341,7 @@ gateway(int wait_ms, uint16_t divert_port, uint16_t port, char **prefixes, int c
 		rules[i].ru_port_high = 65535;
 		rules[i].ru_action = TPROXY_RULE_CAPTURE;
 	}
-	if (count > 0 && (error = tproxyctl_capture(&ctl, rules, (size_t)count)) != 0)
+	if (count > 0 && (error = tproxyctl_capture(&ctl, rules, (size_t)count, (uint32_t)hold_ms)) != 0)
 		errx(2, "capture: %s", strerror(error));
 	for (p = pending; p < pending + PENDING; p++)
 		p->server = -1;
@@ -629,6 +629,7 @@ make_argument(unsigned char *argument, size_t size, unsigned long request)
 		struct tproxy_ioc_capture *c = (struct tproxy_ioc_capture *)(void *)argument;
 
 		c->ca_count = draw() % 3;
+		c->ca_hold_ms = draw() % 2 * (draw() % 100);
 		for (uint32_t i = 0; i < c->ca_count; i++) {
 			tproxyctl_parse("2001:db8:77::/48", 0, &c->ca_rules[i].ru_destination);
 			c->ca_rules[i].ru_port_high = 100;
@@ -715,15 +716,18 @@ main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "", *port = NULL, *source = NULL;
 	bool keep = false;
-	int ch, wait_ms = 0;
+	int ch, hold_ms = 0, wait_ms = 0;
 
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2)
 		errx(2, "what?");
 	argc--;
 	argv++;
-	while ((ch = getopt(argc, argv, "kp:s:w:")) != -1) {
+	while ((ch = getopt(argc, argv, "h:kp:s:w:")) != -1) {
 		switch (ch) {
+		case 'h':
+			hold_ms = atoi(optarg);
+			break;
 		case 'k':
 			keep = true;
 			break;
@@ -743,7 +747,7 @@ main(int argc, char **argv)
 	argc -= optind;
 	argv += optind;
 	if (strcmp(mode, "gateway") == 0 && argc >= 2)
-		return (gateway(wait_ms, (uint16_t)atoi(argv[0]), (uint16_t)atoi(argv[1]), argv + 2, argc - 2));
+		return (gateway(wait_ms, hold_ms, (uint16_t)atoi(argv[0]), (uint16_t)atoi(argv[1]), argv + 2, argc - 2));
 	if (strcmp(mode, "fill") == 0 && argc >= 1)
 		return (fill(atoi(argv[0]), argc > 1 ? atoi(argv[1]) : 0));
 	if (strcmp(mode, "connect") == 0 && argc == 2)
