@@ -102,7 +102,7 @@ for (const port of PORTS) {
 
     test('where it comes from is said in one place', () => {
       assert.equal(variables.get('WWW'), '${AMPTCP_PAGE}');
-      assert.equal(variables.get('MASTER_SITES'), '${AMPTCP_PAGE}/releases/download/v${DISTVERSION}/');
+      assert.equal(variables.get('MASTER_SITES'), '${AMPTCP_PAGE:=/releases/download/v${DISTVERSION}/}');
       assert.match(makefile, /^\.include "\$\{\.CURDIR\}\/(\.\.\/amptcp\/)?Makefile\.project"$/m);
       assert.doesNotMatch(makefile, /https?:|example|LOCAL\//);
     });
@@ -119,13 +119,13 @@ for (const port of PORTS) {
   });
 }
 
-test('the page of the project is an address of the web, with no slash at its end', () => {
+test('the page of the project is an address of the web, with no slash at its end, or none', () => {
   const pages = assignments(read('port/net/amptcp/Makefile.project'));
   assert.deepEqual(
     pages.map(([name]) => name),
     ['AMPTCP_PAGE'],
   );
-  assert.match(pages[0]![1], /^https:\/\/[\w.-]+(\/[\w.-]+)*$/);
+  assert.match(pages[0]![1], /^(https:\/\/[\w.-]+(\/[\w.-]+)*)?$/);
 });
 
 test('net/amptcp: USES has arguments that exist, the account is one a tree takes', () => {
