@@ -9,7 +9,7 @@
 #	xa	the gateway: pf under 'block all', tproxy(4), lisp(4); an agent does what the daemon, on the host, calls
 #	xb	xTR of the server's site: lisp(4), set up by hand
 #	hb	server: 198.18.2.10 and 2001:db8:2::10 are EIDs, behind LISP only;
-#		198.18.3.10 and 2001:db8:3::10 have no mapping and are reached by ordinary routes
+#		198.18.3.10 and 2001:db8:3::10 have no mapping and are reached by ordinary routes, 198.18.7.10 by NAT
 #
 #	ha: SYN -> xa: divert(4) | tproxy(4) -> agent -> daemon: decide, plan -> agent: TCP by lisp0 -> xb -> hb
 #	   <- SYN-ACK, once hb has answered <-
@@ -30,6 +30,10 @@ jexec xb ifconfig epair5b inet 198.18.3.1/24 alias
 jexec xb ifconfig epair5b inet6 2001:db8:3::1/64 no_dad alias
 jexec hb ifconfig epair5a inet 198.18.3.10/24 alias
 jexec hb ifconfig epair5a inet6 2001:db8:3::10/64 no_dad alias
+jexec hb ifconfig epair5a inet 198.18.7.10/24 alias
+jexec xb ifconfig epair5b inet 198.18.7.1/24 alias
+route4 xa 198.18.7.0/24 203.0.111.254
+route4 p1 198.18.7.0/24 203.0.121.1
 route4 xa 198.18.3.0/24 203.0.111.254
 route6 xa 2001:db8:3::/64 2001:db8:a:1::254
 route4 p1 198.18.3.0/24 203.0.121.1
@@ -44,10 +48,12 @@ expect "... with IPv6" wait_for 10 jexec ha ping -6 -c 1 -t 1 2001:db8:3::10
 # The administrator's rules; the gateway's own come from the daemon.
 cat >/tmp/pf.conf <<'RULES'
 set skip on { lo0, vtnet0 }
+nat on epair1a inet from 198.18.1.0/24 to 198.18.7.0/24 -> (epair1a)
 block all
 pass quick inet6 proto icmp6 all icmp6-type { neighbrsol, neighbradv, routersol, routeradv } no state
 anchor "amptcp"
 pass out quick on epair1a proto tcp from { 198.18.1.0/24, 2001:db8:1::/64 } to { 198.18.3.0/24, 2001:db8:3::/64 }
+pass out quick on epair1a proto tcp from (epair1a) to 198.18.7.0/24
 RULES
 ifconfig vtnet0 vnet xa
 jexec xa ifconfig vtnet0 inet 10.0.2.15/24 up
@@ -108,6 +114,12 @@ case $answer in *198.18.3.10/32*2001:db8:3::10/128*) ok "... and remembered: $an
 expect "left alone it does not come to the daemon again" jexec ha $flow send -n 100000 198.18.3.10 5001
 ask counters
 case $answer in *'"bypassed":2'*) ok "... as the daemon says" ;; *) not_ok "as the daemon says: $answer" ;; esac
+
+serve hb 198.18.7.10 5001
+before=$(grep -c '198.18.1.10' /tmp/seen)
+expect "no mapping, and NAT of the administrator's: passes" jexec ha $flow send -n 300000 198.18.7.10 5001
+[ "$(grep -c '198.18.1.10' /tmp/seen)" -eq "$before" ]
+result $? "... translated"
 
 for address in 198.18.2.10 2001:db8:2::10; do
 	told=$(jexec ha $tproxy connect $address 5002)
