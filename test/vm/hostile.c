@@ -20,6 +20,7 @@
  *	beyond COUNT		segments of data a gigabyte beyond the window of the connection
  *	tiny COUNT		segments of one octet, every other one missing
  *	again COUNT		the same octet, as often, under mappings that contradict each other
+ *	maps COUNT		mappings of single octets that do not come
  *	addaddr COUNT right|wrong	ADD_ADDRs, with a right or a wrong HMAC
  *	join COUNT right|wrong|silent|unknown	MP_JOINs: with a right or wrong HMAC, without a third ACK, with tokens nobody has
  */
@@ -199,15 +200,23 @@ acknowledge(struct connection *c)
 	transmit(c, ACK, c->snd_next, c->mptcp ? &option : NULL, NULL, 0);
 }
 
-static void
-send_data(struct connection *c, uint64_t dsn, const uint8_t *data, size_t length)
+static struct mptcp_option
+mapping(const struct connection *c, uint64_t dsn, uint32_t ssn, size_t length)
 {
 	struct mptcp_option option = data_ack(c);
 
 	option.dss.has_map = option.dss.dsn_64 = true;
 	option.dss.dsn = dsn;
-	option.dss.ssn = c->snd_next - c->iss;
+	option.dss.ssn = ssn;
 	option.dss.length = (uint16_t)length;
+	return (option);
+}
+
+static void
+send_data(struct connection *c, uint64_t dsn, const uint8_t *data, size_t length)
+{
+	struct mptcp_option option = mapping(c, dsn, c->snd_next - c->iss, length);
+
 	transmit(c, ACK | PSH, c->snd_next, &option, data, length);
 	c->snd_next += (uint32_t)length;
 }
@@ -488,10 +497,15 @@ flood(char kind, unsigned count)
 {
 	struct connection *c = current;
 	uint8_t data[DATA_MAX] = { 0 };
+	struct mptcp_option option;
 	unsigned i;
 
 	for (i = 0; i < count && !c->reset; i++) {
 		switch (kind) {
+		case 'm':
+			option = mapping(c, c->dsn + 1 + 2 * (uint64_t)i, c->snd_next - c->iss + 1 + 2 * i, 1);
+			transmit(c, ACK, c->snd_next, &option, NULL, 0);
+			break;
 		case 'b':
 			send_data(c, c->dsn + (1u << 30) + i, data, DATA_MAX);
 			break;
@@ -507,6 +521,8 @@ flood(char kind, unsigned count)
 			break;
 		}
 		if (i % 16 == 15) {
+			if (kind == 'm')
+				pump(1);
 			wait_for(c, 1, is_acknowledged);
 			if (!is_acknowledged(c))
 				break;
@@ -597,7 +613,8 @@ command(char *line)
 		echo((unsigned)atoi(words[1]), came_back);
 	else if (strcmp(words[0], "send") == 0)
 		echo((unsigned)atoi(words[1]), is_acknowledged);
-	else if (strcmp(words[0], "beyond") == 0 || strcmp(words[0], "tiny") == 0 || strcmp(words[0], "again") == 0)
+	else if (strcmp(words[0], "beyond") == 0 || strcmp(words[0], "tiny") == 0 || strcmp(words[0], "again") == 0 ||
+	    strcmp(words[0], "maps") == 0)
 		flood(*words[0], (unsigned)atoi(words[1]));
 	else if (strcmp(words[0], "addaddr") == 0)
 		addaddr((unsigned)atoi(words[1]), *words[2] == 'r');

@@ -211,6 +211,16 @@ echoed "afterwards"
 ask hostile again 2000
 note "again: $answer"
 at_most "2,000 contradicting mappings of one octet: octets of memory" $(($(memory) - before)) 2000000
+ask hostile open 5007 1
+ask hostile maps 20000
+note "maps: $answer"
+at_most "20,000 mappings of octets that do not come: octets of memory" $(($(memory) - before)) 2000000
+[ "$(ours mapping_shortage)" -gt 0 ] || [ "$(ours mapping_outside)" -gt 0 ]
+result $? "... too many are refused ($(ours mapping_shortage) for want of room, $(ours mapping_outside) too far)"
+# It has spoilt its own connection, and may lose it.
+ask hostile send 1000
+note "afterwards: $answer"
+served "beside it"
 settled "data"
 # Each look takes seconds.
 for try in 1 2 3 4; do
