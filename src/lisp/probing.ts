@@ -7,6 +7,9 @@
  *   unknown --answered--> up --`failures` time-outs in a row--> down --answered--> up
  *
  * Paths with live traffic, and suspected ones, are probed fast and with a time-out that follows the round-trip time.
+ *
+ * A daemon that got no processor for a while finds time-outs first and the answers, unread in its sockets, after them. A time-out
+ * that is late itself therefore decides nothing yet: it is looked at again once the loop has had a turn to read.
  */
 import { ipAddress } from './codec/address.js';
 import { CONTROL_PORT, encodeMessage, type MapReply } from './codec/messages.js';
@@ -52,6 +55,10 @@ const IDLE_PROBES_PER_SECOND = 100;
 const FAST_INTERVAL_MS = 250;
 const MIN_TIMEOUT_MS = 250;
 const SUSPECT_MS = 3000;
+/** A timer this late tells of this host, not of the path; so long, and so often, the sockets get to be read. */
+const LATE_MS = 20;
+const GRACE_MS = 50;
+const MAX_GRACES = 8;
 /** An answer that never comes must not be excused for ever by what arrives from the other side. */
 const MAX_EXCUSED = 6;
 const ANY_EID: Record<4 | 6, Eid> = {
@@ -189,11 +196,8 @@ export class Prober {
     return new Promise((settle) => {
       const nonce = randomNonce(this.environment);
       const { local, remote } = entry.path;
-      const probe: Probe = {
-        sentAt: this.environment.clock.now(),
-        settle,
-        cancel: this.timers.start(() => this.timedOut(entry, nonce), this.timeout(entry)),
-      };
+      const probe: Probe = { sentAt: this.environment.clock.now(), settle, cancel: () => undefined };
+      this.expect(entry, nonce, probe, this.timeout(entry), 0);
       entry.outstanding.set(nonce, probe);
       this.byNonce.set(nonce, entry);
       this.environment.counters.add('sent.rloc-probe');
@@ -216,6 +220,17 @@ export class Prober {
         }),
       });
     });
+  }
+
+  /** An answer within `ms`, or it counts as lost: when this host was on time to read it. */
+  private expect(entry: ProbedPath, nonce: bigint, probe: Probe, ms: number, graces: number): void {
+    const { clock, counters } = this.environment;
+    const due = clock.now() + ms;
+    probe.cancel = this.timers.start(() => {
+      if (clock.now() - due <= LATE_MS || graces >= MAX_GRACES) return this.timedOut(entry, nonce);
+      counters.add('rloc-probe-late-timeout');
+      this.expect(entry, nonce, probe, GRACE_MS, graces + 1);
+    }, ms);
   }
 
   /** Returns whether the nonce was that of a probe. */
