@@ -4,6 +4,8 @@
 #include <elf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,6 +238,25 @@ refused(struct context *context, int code, const char *name, char *log)
 	return (fail(context, code, "the kernel refused the program %s%s%s", name, length ? ": " : "", log + from));
 }
 
+/*
+ * The verifier gives up with EAGAIN when a signal is pending, be it that a child has ended or a profiler's: that is no word on the
+ * program, so signals wait.
+ */
+static int
+load_undisturbed(union bpf_attr *attr)
+{
+	sigset_t all, before;
+	int fd, error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	fd = bpf(BPF_PROG_LOAD, attr, sizeof(*attr));
+	error = errno;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	errno = error;
+	return (fd);
+}
+
 static int
 load_program(struct context *context, const Elf64_Sym *symbol, const char *name)
 {
@@ -265,7 +286,7 @@ load_program(struct context *context, const Elf64_Sym *symbol, const char *name)
 	attr.insn_cnt = (uint32_t)ninstructions;
 	attr.license = address(image->license);
 	memcpy(attr.prog_name, name, strnlen(name, sizeof(attr.prog_name) - 1));
-	fd = bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
+	fd = load_undisturbed(&attr);
 	if (fd < 0) {
 		/* Again with a log, which costs time that only a refusal is worth. */
 		error = errno;
@@ -274,7 +295,7 @@ load_program(struct context *context, const Elf64_Sym *symbol, const char *name)
 			attr.log_buf = address(log);
 			attr.log_size = LOG_SIZE;
 			attr.log_level = 1;
-			fd = bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
+			fd = load_undisturbed(&attr);
 		}
 		if (fd < 0) {
 			error = refused(context, error, name, log == NULL ? (char[]){ "" } : log);
