@@ -189,6 +189,43 @@ mptcp_map_find(const struct mptcp_map *map, uint32_t ssn, uint64_t *dsn, uint32_
 	return (found);
 }
 
+#define	RUN_STEPS	64
+
+uint32_t
+mptcp_map_run(const struct mptcp_map *map, uint32_t ssn, uint32_t length, uint64_t *dsn)
+{
+	const struct mptcp_mapping *have;
+	uint32_t at = search(map, ssn), steps, run = 0;
+
+	*dsn = 0;
+	for (steps = 0; at < map->count && run < length && steps < RUN_STEPS; at++, steps++) {
+		have = slot(map, at);
+		if (mptcp_ssn_before(ssn + run, have->ssn))
+			break;
+		if (run == 0)
+			*dsn = have->dsn + (ssn - have->ssn);
+		else if (have->dsn != *dsn + run)
+			break;
+		run = end_of(have) - ssn;
+	}
+	return (run < length ? run : length);
+}
+
+bool
+mptcp_map_extend(struct mptcp_map *map, uint32_t told, const struct mptcp_mapping *more, uint32_t most)
+{
+	struct mptcp_mapping *last;
+
+	if (map->count == 0 || map->infinite)
+		return (false);
+	last = slot(map, map->count - 1);
+	if (mptcp_ssn_before(last->ssn, told) || end_of(last) != more->ssn || last->dsn + last->length != more->dsn ||
+	    last->data_fin || last->has_checksum || more->has_checksum || more->length > most || last->length > most - more->length)
+		return (false);
+	last->length += more->length;
+	return (true);
+}
+
 void
 mptcp_map_advance(struct mptcp_map *map, uint32_t ssn)
 {

@@ -64,6 +64,16 @@ bool	mptcp_map_set_infinite(struct mptcp_map *map, uint32_t ssn, uint64_t dsn);
  * with `*left` the octets until the next one begins (UINT32_MAX: none known). Under an infinite mapping NULL, `*infinite` true.
  */
 struct mptcp_mapping *mptcp_map_find(const struct mptcp_map *map, uint32_t ssn, uint64_t *dsn, uint32_t *left, bool *infinite);
+/*
+ * How many of the `length` octets from `ssn` on (or fewer, if it takes many mappings) follow one another in the data as well; `*dsn` is the
+ * first one's number. 0: that one has no mapping of its own.
+ */
+uint32_t mptcp_map_run(const struct mptcp_map *map, uint32_t ssn, uint32_t length, uint64_t *dsn);
+/*
+ * Makes the last mapping longer by what follows it on the subflow and in the data, up to `most` octets in all. False, and nothing is
+ * changed: they do not follow, a checksum is in the way, or it begins below `told`.
+ */
+bool	mptcp_map_extend(struct mptcp_map *map, uint32_t told, const struct mptcp_mapping *more, uint32_t most);
 /* Octets below `ssn` are done with. */
 void	mptcp_map_advance(struct mptcp_map *map, uint32_t ssn);
 

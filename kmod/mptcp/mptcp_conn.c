@@ -188,7 +188,7 @@ mptcp_conn_set_remote_key(struct mptcp_conn *mc, uint64_t remote_key)
 {
 	mc->mc_remote_key = remote_key;
 	mptcp_key_derive(remote_key, &mc->mc_remote_token, &mc->mc_remote_idsn);
-	mc->mc_rcv_next = mc->mc_remote_idsn + 1;
+	mc->mc_rcv_next = mc->mc_told_ack = mc->mc_remote_idsn + 1;
 	mc->mc_rcv_edge = mc->mc_rcv_next + mc->mc_first_window;
 }
 
@@ -280,6 +280,17 @@ mptcp_subflow_upcall(struct socket *so __unused, void *argument, int flag __unus
 
 	mptcp_kick(sf->sf_mc, MPTCP_EV_SUBFLOW);
 	return (SU_OK);
+}
+
+int
+mptcp_subflow_upcall_send(struct socket *so, void *argument, int flag)
+{
+	struct mptcp_subflow *sf = argument;
+
+	/* Its end, which the other buffer tells of, too, is worth a turn in any case. */
+	if (atomic_load_int(&sf->sf_mc->mc_quiet) != 0 && (so->so_snd.sb_state & SBS_CANTSENDMORE) == 0)
+		return (SU_OK);
+	return (mptcp_subflow_upcall(so, argument, flag));
 }
 
 static void
@@ -498,8 +509,14 @@ arm(struct mptcp_conn *mc, sbintime_t now, sbintime_t at)
 	mc->mc_shortage = false;
 	if (mc->mc_closed && (at == 0 || mc->mc_progress_at + V_mptcp_fin_seconds * SBT_1S < at))
 		at = MAX(mc->mc_progress_at + V_mptcp_fin_seconds * SBT_1S, now + SBT_1S);
-	if (at != 0)
-		callout_reset_sbt(&mc->mc_callout, at > now ? at - now : 0, SBT_1MS, mptcp_expire, mc, 0);
+	/*
+	 * One that is set too early costs a turn now and then, setting it anew each time something moves costs more. It may fire before
+	 * its time, so the time says nothing of whether it has.
+	 */
+	if (at == 0 || (mc->mc_timer_at <= at && callout_pending(&mc->mc_callout)))
+		return;
+	mc->mc_timer_at = at;
+	callout_reset_sbt(&mc->mc_callout, at > now ? at - now : 0, SBT_1MS, mptcp_expire, mc, 0);
 }
 
 void
@@ -517,10 +534,28 @@ mptcp_conn_run(struct mptcp_conn *mc)
 	bury_subflows(mc);
 	at = mptcp_subflow_timers(mc, now);
 	mptcp_send_timer(mc, now);
-	mptcp_send_data(mc);
+	mptcp_send_data(mc, false);
 	mptcp_receive_window(mc);
 	if (!settle(mc, now))
 		arm(mc, now, at);
+}
+
+void
+mptcp_conn_written(struct mptcp_conn *mc, bool more)
+{
+	/* Whoever has the lock may be past the sending. */
+	if (sx_try_xlock(&mc->mc_sx) == 0) {
+		mptcp_kick(mc, MPTCP_EV_SEND);
+		return;
+	}
+	if (mc->mc_over || mc->mc_listening || mc->mc_embryo || mc->mc_shut || mc->mc_state != MPTCP_ESTABLISHED)
+		mptcp_kick(mc, MPTCP_EV_SEND);
+	else {
+		mptcp_send_acked(mc);
+		mptcp_send_data(mc, more);
+		arm(mc, sbinuptime(), 0);
+	}
+	MC_XUNLOCK(mc);
 }
 
 /* Gives back the reference close(2) left with the worker. Returns the socket to be released with no lock held. */

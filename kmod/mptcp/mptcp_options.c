@@ -27,8 +27,8 @@ mptcp_output_window(struct tcpcb *tp)
 	struct mptcp_subflow *sf = tp->t_fb_ptr;
 	struct socket *so = tptosocket(tp);
 	struct mptcp_conn *mc;
-	uint64_t dsn;
-	uint32_t left, pending;
+	uint64_t ack, dsn;
+	uint32_t left, pending, sure;
 	int32_t room;
 	long space = lmax(sbspace(&so->so_rcv), 0);
 	bool infinite;
@@ -46,14 +46,31 @@ mptcp_output_window(struct tcpcb *tp)
 		MC_UNLOCK(mc);
 		return (space);
 	}
-	sf->sf_snapshot_ack = mc->mc_rcv_next;
-	/*
-	 * Less what TCP acknowledges here and the worker has not placed yet. Otherwise its DATA_ACK a moment later, with the same TCP
-	 * acknowledgement, would have to carry a smaller window, which Linux does not believe: it would take the old one, from the new
-	 * DATA_ACK on.
-	 */
+	ack = mc->mc_rcv_next;
 	pending = tp->rcv_nxt - tp->irs - sf->sf_received.base;
-	space = (long)(mc->mc_rcv_edge - mc->mc_rcv_next) - (int32_t)pending;
+	/*
+	 * What TCP acknowledges here the worker may not have placed yet. Where it continues the data in order, nothing can come between,
+	 * and the acknowledgement holds for both; then the worker need not send one of its own.
+	 */
+	if (mc->mc_state == MPTCP_ESTABLISHED && sf->sf_state == MPTCP_SF_UP && !sf->sf_doomed && !mc->mc_checksum &&
+	    (int32_t)pending > 0) {
+		sure = mptcp_map_run(&sf->sf_received, sf->sf_received.base, pending, &dsn);
+		if (sure != 0 && !mptcp_dsn_after(dsn, ack) && mptcp_dsn_after(dsn + sure, ack) &&
+		    !mptcp_dsn_after(dsn + sure, mc->mc_rcv_edge)) {
+			ack = dsn + sure;
+			pending -= sure;
+		}
+	}
+	/* It does not go back. */
+	if (mptcp_dsn_after(mc->mc_told_ack, ack))
+		ack = mc->mc_told_ack;
+	sf->sf_snapshot_ack = ack;
+	sf->sf_snapshot_edge = mc->mc_rcv_edge;
+	/*
+	 * Less the rest of it. Otherwise its DATA_ACK a moment later, with the same TCP acknowledgement, would have to carry a smaller
+	 * window, which Linux does not believe: it would take the old one, from the new DATA_ACK on.
+	 */
+	space = (long)(mc->mc_rcv_edge - ack) - (int32_t)pending;
 	/* Rounded down, or TCP would round it up beyond what is accepted. */
 	space = rounddown2(lmax(space, 0), 1L << tp->rcv_scale);
 	sf->sf_told_window = (uint32_t)space;
@@ -235,6 +252,8 @@ segment_option(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf
 			*len = (int32_t)left;
 			*sendalot = 1;
 		}
+		if (mptcp_ssn_before(sf->sf_sent_told, ssn + left))
+			sf->sf_sent_told = ssn + left;
 		/* A FIN goes in a segment of its own: if it were lost with a cut segment, so would be the tail. */
 		if (*flags & TH_FIN) {
 			*flags &= ~TH_FIN;
@@ -302,6 +321,12 @@ mptcp_output_options(struct tcpcb *tp, struct tcpopt *to, u_char *opt, int32_t *
 		MC_LOCK(mc);
 		any = *flags & TH_SYN ? syn_option(tp, mc, sf, &option) :
 		    segment_option(tp, mc, sf, (to->to_flags & TOF_SACK) != 0, len, off, flags, sendalot, &option);
+		if (any && option.subtype == MPTCP_DSS && option.dss.has_ack) {
+			if (mptcp_dsn_after(option.dss.ack, mc->mc_told_ack))
+				mc->mc_told_ack = option.dss.ack;
+			if (mc->mc_count == 1 && mptcp_dsn_after(sf->sf_snapshot_edge, mc->mc_told_edge))
+				mc->mc_told_edge = sf->sf_snapshot_edge;
+		}
 		MC_UNLOCK(mc);
 	}
 	if (!any)

@@ -318,7 +318,8 @@ sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out, 
 	struct mbuf *m;
 	bool infinite, good, whole;
 
-	while (sf->sf_in_length > 0 && !sf->sf_doomed) {
+	/* What has a mapping may have been acknowledged already, see mptcp_output_window(): also that of a subflow that is to be reset. */
+	while (sf->sf_in_length > 0) {
 		good = whole = true;
 		MC_LOCK(mc);
 		found = mptcp_map_find(&sf->sf_received, sf->sf_in_ssn, &dsn, &left, &infinite);
@@ -406,6 +407,49 @@ tune(struct mptcp_conn *mc)
 	}
 }
 
+/* What came in order to the program. */
+static void
+hand_over(struct mptcp_conn *mc, struct delivery *out)
+{
+	struct socket *so = mc->mc_so;
+
+	if (out->head == NULL)
+		return;
+	if (so != NULL && !mc->mc_closed) {
+		SOCKBUF_LOCK(&so->so_rcv);
+		if ((so->so_rcv.sb_state & SBS_CANTRCVMORE) == 0) {
+			sbappendstream_locked(&so->so_rcv, out->head, 0);
+			out->head = NULL;
+		}
+		sorwakeup_locked(so);
+	}
+	/* Nobody is there to read it. */
+	m_freem(out->head);
+}
+
+void
+mptcp_receive_rest(struct mptcp_conn *mc, struct mptcp_subflow *sf)
+{
+	struct delivery out = { 0 };
+	bool promised;
+
+	if (mc->mc_over || !mc->mc_told_connected || (sf->sf_state != MPTCP_SF_UP && sf->sf_state != MPTCP_SF_DEAD))
+		return;
+	MC_LOCK(mc);
+	sf->sf_state = MPTCP_SF_DEAD;
+	promised = mc->mc_state == MPTCP_ESTABLISHED && mptcp_dsn_after(mc->mc_told_ack, mc->mc_rcv_next);
+	MC_UNLOCK(mc);
+	if (!promised)
+		return;
+	(void)drain(sf);
+	sort_out(mc, sf, &out, false);
+	hand_over(mc, &out);
+	MC_LOCK(mc);
+	if (mptcp_dsn_after(mc->mc_reassembly.next, mc->mc_rcv_next))
+		mc->mc_rcv_next = mc->mc_reassembly.next;
+	MC_UNLOCK(mc);
+}
+
 void
 mptcp_receive(struct mptcp_conn *mc)
 {
@@ -444,18 +488,7 @@ mptcp_receive(struct mptcp_conn *mc)
 		if (sf->sf_eof && sf->sf_in_length == 0)
 			eof = true;
 	}
-	if (out.head != NULL) {
-		if (so != NULL && !mc->mc_closed) {
-			SOCKBUF_LOCK(&so->so_rcv);
-			if ((so->so_rcv.sb_state & SBS_CANTRCVMORE) == 0) {
-				sbappendstream_locked(&so->so_rcv, out.head, 0);
-				out.head = NULL;
-			}
-			sorwakeup_locked(so);
-		}
-		/* Nobody is there to read it. */
-		m_freem(out.head);
-	}
+	hand_over(mc, &out);
 	MC_LOCK(mc);
 	mc->mc_rcv_next = mc->mc_reassembly.next + (mc->mc_eof && !fallback ? 1 : 0);
 	if (mc->mc_peer_fin && !mc->mc_eof && !fallback && mc->mc_reassembly.next == mc->mc_peer_fin_dsn) {
@@ -491,13 +524,17 @@ mptcp_receive_window(struct mptcp_conn *mc)
 	struct socket *so = mc->mc_so;
 	uint64_t edge;
 	uint32_t space, step, window;
-	bool all = false, told = false;
+	bool all = false, behind, told = false;
 
 	if (!mc->mc_told_connected)
 		return;
 	if (so != NULL && !mc->mc_closed) {
 		tune(mc);
 		space = (uint32_t)lmax(sbspace(&so->so_rcv), 0);
+		/* The rest of a mapping that is held until its checksum is complete must find room, however small the buffer is. */
+		if (space > 0 && mc->mc_checksum)
+			TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link)
+				space += sf->sf_in_length;
 		/* No silly windows. */
 		step = min(so->so_rcv.sb_hiwat / 2, 2 * 1460);
 		MC_LOCK(mc);
@@ -520,12 +557,20 @@ mptcp_receive_window(struct mptcp_conn *mc)
 	window = mptcp_dsn_after(mc->mc_rcv_edge, mc->mc_rcv_next) ? (uint32_t)(mc->mc_rcv_edge - mc->mc_rcv_next) : 0;
 	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link) {
 		/* A smaller window with nothing new to acknowledge would not be believed, so it is not told. */
-		if (sf->sf_ack_due || (all && sf->sf_state == MPTCP_SF_UP &&
-		    (window >= sf->sf_told_window || mc->mc_eof))) {
-			sf->sf_ack_due = false;
+		if (all && sf->sf_state == MPTCP_SF_UP && (window >= sf->sf_told_window || mc->mc_eof)) {
 			mptcp_subflow_push(sf);
 			told = true;
+		} else if (sf->sf_ack_due) {
+			MC_LOCK(mc);
+			behind = mc->mc_state != MPTCP_ESTABLISHED || mptcp_dsn_after(mc->mc_rcv_next, mc->mc_told_ack) ||
+			    sf->sf_pending != 0;
+			MC_UNLOCK(mc);
+			if (behind) {
+				mptcp_subflow_acknowledge(sf);
+				told = true;
+			}
 		}
+		sf->sf_ack_due = false;
 	}
 	if (told) {
 		MC_LOCK(mc);

@@ -284,7 +284,11 @@ give(struct mptcp_conn *mc, struct mptcp_subflow *sf, uint64_t dsn, struct mbuf 
 		mapping.checksum = checksum_of(m, &mapping);
 	}
 	MC_LOCK(mc);
-	verdict = mptcp_map_add(&sf->sf_sent, &mapping, mapping.ssn + length);
+	/* Small writes become one mapping as long as they wait. */
+	if (mptcp_map_extend(&sf->sf_sent, sf->sf_sent_told, &mapping, MPTCP_MAPPING_LENGTH))
+		verdict = MPTCP_MAP_ADDED;
+	else
+		verdict = mptcp_map_add(&sf->sf_sent, &mapping, mapping.ssn + length);
 	if (verdict == MPTCP_MAP_FULL && mptcp_map_grow(&sf->sf_sent, sf->sf_sent_slots))
 		verdict = mptcp_map_add(&sf->sf_sent, &mapping, mapping.ssn + length);
 	/* Where the segment's octets may be asked for, this must be known: see mptcp_do_segment(). */
@@ -366,7 +370,7 @@ finish(struct mptcp_conn *mc, const struct path *paths, const struct mptcp_sched
 }
 
 void
-mptcp_send_data(struct mptcp_conn *mc)
+mptcp_send_data(struct mptcp_conn *mc, bool more)
 {
 	struct path paths[MPTCP_SUBFLOWS_MAX];
 	struct mptcp_sched_path sched[MPTCP_SUBFLOWS_MAX];
@@ -378,10 +382,12 @@ mptcp_send_data(struct mptcp_conn *mc)
 	struct mbuf *m;
 	u_int n;
 	int at, error, from;
-	bool fallback, usable, done;
+	bool fallback, usable, done, all = false;
 
 	if (so == NULL || !mc->mc_told_connected)
 		return;
+	/* Before anything is looked at: what moves from here on starts a turn, unless all can be given. */
+	atomic_store_int(&mc->mc_quiet, 0);
 	MC_LOCK(mc);
 	state = mc->mc_state;
 	edge = mc->mc_snd_edge;
@@ -430,8 +436,10 @@ mptcp_send_data(struct mptcp_conn *mc)
 				want = (uint32_t)window;
 			}
 		}
-		if (want == 0)
+		if (want == 0) {
+			all = range == NULL && done;
 			break;
+		}
 		if (from >= 0)
 			sched[from].usable = false;
 		at = V_mptcp_scheduler == MPTCP_SCHEDULER_ROUNDROBIN && range == NULL ?
@@ -446,7 +454,7 @@ mptcp_send_data(struct mptcp_conn *mc)
 			mc->mc_shortage = true;
 			break;
 		}
-		error = give(mc, paths[at].sf, dsn, m, length, length < want);
+		error = give(mc, paths[at].sf, dsn, m, length, more || length < want);
 		if (error != 0) {
 			mc->mc_shortage |= error == ENOBUFS;
 			sched[at].usable = false;
@@ -475,5 +483,11 @@ mptcp_send_data(struct mptcp_conn *mc)
 			if (sched[i].usable)
 				rto = max(rto, paths[i].rto);
 		mc->mc_rto_at = sbinuptime() + MIN(MAX(2 * rto * tick_sbt, RTO_LEAST) << mc->mc_rto_shift, RTO_MOST);
+	}
+	if (all && state == MPTCP_ESTABLISHED && !mc->mc_shut && !mc->mc_shortage) {
+		MC_LOCK(mc);
+		mc->mc_freed_at = mc->mc_snd_una + so->so_snd.sb_hiwat / 4;
+		atomic_store_int(&mc->mc_quiet, 1);
+		MC_UNLOCK(mc);
 	}
 }

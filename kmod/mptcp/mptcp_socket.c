@@ -351,7 +351,7 @@ mptcp_send(struct socket *so, int flags, struct mbuf *m, struct sockaddr *nam, s
 	if (error == 0 && (flags & PRUS_EOF) != 0)
 		error = mptcp_shutdown(so);
 	if (error == 0 && (flags & PRUS_NOTREADY) == 0)
-		mptcp_kick(mc, MPTCP_EV_SEND);
+		mptcp_conn_written(mc, (flags & PRUS_MORETOCOME) != 0);
 	return (error);
 }
 

@@ -58,7 +58,8 @@ new_edge(struct mptcp_conn *mc, const struct tcpcb *tp, const struct tcphdr *th,
 
 	if (mptcp_dsn_after(edge, mc->mc_snd_edge)) {
 		mc->mc_snd_edge = edge;
-		mptcp_kick(mc, MPTCP_EV_ACK);
+		if (atomic_load_int(&mc->mc_quiet) == 0)
+			mptcp_kick(mc, MPTCP_EV_ACK);
 	}
 }
 
@@ -228,7 +229,9 @@ take_ack(struct tcpcb *tp, struct mptcp_conn *mc, const struct mptcp_dss *dss, c
 		return;
 	if (mptcp_dsn_after(ack, mc->mc_peer_ack)) {
 		mc->mc_peer_ack = ack;
-		mptcp_kick(mc, MPTCP_EV_ACK);
+		/* While nothing waits to be sent, only for room that a program may be waiting for, and in the end. */
+		if (atomic_load_int(&mc->mc_quiet) == 0 || ack == mc->mc_snd_max || !mptcp_dsn_before(ack, mc->mc_freed_at))
+			mptcp_kick(mc, MPTCP_EV_ACK);
 		/* One that only moves the data level on is no sign of loss on the subflow. */
 		if (tlen == 0 && th->th_ack == tp->snd_una && tp->t_dupacks != 0 && !sack) {
 			tp->t_dupacks = 0;

@@ -247,7 +247,7 @@ mptcp_conn_add_subflow(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct s
 	/* Sizes are the meta socket's; what is in flight is limited there. */
 	SOCK_SENDBUF_LOCK(so);
 	so->so_snd.sb_flags &= ~SB_AUTOSIZE;
-	soupcall_set(so, SO_SND, mptcp_subflow_upcall, sf);
+	soupcall_set(so, SO_SND, mptcp_subflow_upcall_send, sf);
 	SOCK_SENDBUF_UNLOCK(so);
 	SOCK_RECVBUF_LOCK(so);
 	so->so_rcv.sb_flags &= ~SB_AUTOSIZE;
@@ -290,6 +290,7 @@ mptcp_subflow_close(struct mptcp_conn *mc, struct mptcp_subflow *sf, bool reset)
 	struct tcpcb *tp;
 
 	MC_XLOCK_ASSERT(mc);
+	mptcp_receive_rest(mc, sf);
 	if (mc->mc_told_connected && !mc->mc_over && sf->sf_state != MPTCP_SF_NEW)
 		mptcp_tell(mc, sf, MPTCP_EVENT_SUBFLOW_DOWN, &event);
 	if (sf->sf_state != MPTCP_SF_NEW && mc->mc_ended_count < nitems(mc->mc_ended)) {
@@ -637,26 +638,39 @@ mptcp_conn_withdraw(uint32_t token, uint32_t id)
 
 /* ---- the worker's turn ---- */
 
-void
-mptcp_subflow_push(struct mptcp_subflow *sf)
+static void
+push(struct mptcp_subflow *sf, bool unless_delayed)
 {
 	struct inpcb *inp = sotoinpcb(sf->sf_so);
 	struct epoch_tracker et;
 	struct tcpcb *tp;
+	uint8_t before;
 
 	NET_EPOCH_ENTER(et);
 	INP_WLOCK(inp);
-	if ((inp->inp_flags & INP_DROPPED) == 0 && TCPS_HAVEESTABLISHED((tp = intotcpcb(inp))->t_state)) {
-		/* Each of what is pending goes in a segment without data of its own. */
-		for (u_int i = 0; i < 4; i++) {
+	if ((inp->inp_flags & INP_DROPPED) == 0 && TCPS_HAVEESTABLISHED((tp = intotcpcb(inp))->t_state) &&
+	    !(unless_delayed && (tp->t_flags & TF_DELACK) != 0)) {
+		/* Each of what is pending goes in a segment without data of its own; in some states none does. */
+		do {
+			before = sf->sf_pending;
 			tp->t_flags |= TF_ACKNOW;
 			(void)tcp_output_nodrop(tp);
-			if (sf->sf_pending == 0)
-				break;
-		}
+		} while (sf->sf_pending != 0 && sf->sf_pending != before);
 	}
 	INP_WUNLOCK(inp);
 	NET_EPOCH_EXIT(et);
+}
+
+void
+mptcp_subflow_push(struct mptcp_subflow *sf)
+{
+	push(sf, false);
+}
+
+void
+mptcp_subflow_acknowledge(struct mptcp_subflow *sf)
+{
+	push(sf, sf->sf_pending == 0);
 }
 
 static void

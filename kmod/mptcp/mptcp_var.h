@@ -165,7 +165,10 @@ struct mptcp_subflow {
 	uint64_t		sf_fail_dsn;	/* of MP_FAIL; with sf_failed that of sf_in's first octet */
 	uint32_t		sf_infinite_ssn;	/* where ours begins: told with this octet */
 	uint32_t		sf_told_window;	/* what the last segment offered */
-	uint64_t		sf_snapshot_ack;	/* INP: the DATA_ACK that goes with the window just computed */
+	uint32_t		sf_sent_told;	/* end of the mappings that segments have carried */
+	/* INP: what goes with the window just computed */
+	uint64_t		sf_snapshot_ack;	/* the DATA_ACK ... */
+	uint64_t		sf_snapshot_edge;	/* ... and the window's right edge */
 };
 
 #define	MPTCP_OPT_ECHO		0x01
@@ -188,6 +191,7 @@ struct mptcp_conn {
 	u_int			mc_queued;	/* atomic: the task is queued and has a reference */
 	u_int			mc_events;	/* atomic: MPTCP_EV_* */
 	u_int			mc_held_back;	/* atomic: plain TCP's data waits in its buffer for room in the meta socket's */
+	u_int			mc_quiet;	/* atomic: nothing waits to be sent, so room in a subflow starts no worker */
 
 	/* (x) */
 	struct socket		*mc_so;		/* the meta socket; NULL: none (yet, any more) */
@@ -212,6 +216,7 @@ struct mptcp_conn {
 	STAILQ_HEAD(, mptcp_range) mc_resend;	/* to be given to a subflow again */
 	sbintime_t		mc_rto_at;	/* connection's retransmission; 0: nothing outstanding */
 	u_int			mc_rto_shift;
+	sbintime_t		mc_timer_at;	/* what the callout was set to last */
 	sbintime_t		mc_progress_at;	/* when data was acknowledged last, or the socket closed */
 	bool			mc_shortage;	/* there was no memory: the worker comes back by itself */
 	sbintime_t		mc_orphan_at;	/* no subflow is left: the end, unless one comes */
@@ -249,9 +254,11 @@ struct mptcp_conn {
 	uint32_t		mc_local_token, mc_remote_token;
 	uint64_t		mc_local_idsn, mc_remote_idsn;
 	uint64_t		mc_peer_ack;	/* highest DATA_ACK */
+	uint64_t		mc_freed_at;	/* a DATA_ACK up to here starts the worker, so that it frees what is behind it */
 	uint64_t		mc_snd_edge;	/* right edge: highest DATA_ACK + window */
 	uint64_t		mc_snd_max;	/* mc_snd_next as segments see it, DATA_FIN included */
-	uint64_t		mc_rcv_next;	/* our DATA_ACK */
+	uint64_t		mc_rcv_next;	/* all before it has been taken: our DATA_ACK, unless ... */
+	uint64_t		mc_told_ack;	/* ... one was sent for what is sure to be taken, see mptcp_output_window() */
 	uint64_t		mc_rcv_edge;	/* right edge of our window */
 	bool			mc_peer_fin;	/* DATA_FIN is known ... */
 	uint64_t		mc_peer_fin_dsn;	/* ... at this number */
@@ -392,6 +399,8 @@ extern u_int mptcp_conns;
 
 /* One turn of the worker, by whoever holds (x). */
 void	mptcp_conn_run(struct mptcp_conn *mc);
+/* The program has written: sends at once if that needs no more than this, else starts the worker. `more`: it goes on writing. */
+void	mptcp_conn_written(struct mptcp_conn *mc, bool more);
 /* The meta socket is told of the end; what of the connection is on the wire ends by itself, or by resets. With (x), once. */
 void	mptcp_conn_end(struct mptcp_conn *mc, int error, bool reset);
 /* ... by MP_FASTCLOSE. */
@@ -402,8 +411,9 @@ struct socket *mptcp_conn_unhold(struct mptcp_conn *mc);
 void	mptcp_tell(struct mptcp_conn *mc, struct mptcp_subflow *sf, uint32_t type, const struct mptcp_event *more);
 /* Starts the worker. Callable with anything but a spin lock. */
 void	mptcp_kick(struct mptcp_conn *mc, u_int events);
-/* The upcall of both buffers of a subflow's socket; `arg` is the subflow. */
+/* The upcalls of the buffers of a subflow's socket; `arg` is the subflow. */
 int	mptcp_subflow_upcall(struct socket *so, void *arg, int flag);
+int	mptcp_subflow_upcall_send(struct socket *so, void *arg, int flag);
 /* With the leaf. */
 void	mptcp_fall_back(struct mptcp_conn *mc, struct mptcp_subflow *sf, enum mptcp_count cause);
 /* With INP and leaf: from what was given to the subflow last on without mappings. */
@@ -450,18 +460,23 @@ void	mptcp_subflow_fill(struct mptcp_subflow *sf, struct mptcp_subflow_info *inf
 sbintime_t mptcp_subflow_timers(struct mptcp_conn *mc, sbintime_t now);
 /* Something to send without data: an ACK goes out. With (x). */
 void	mptcp_subflow_push(struct mptcp_subflow *sf);
+/* ... unless TCP is going to send one soon by itself. */
+void	mptcp_subflow_acknowledge(struct mptcp_subflow *sf);
 
 /* ---- mptcp_send.c, mptcp_receive.c: the worker's halves. With (x). */
 
 /* DATA_ACKs have come: the meta socket's buffer is freed. */
 void	mptcp_send_acked(struct mptcp_conn *mc);
-void	mptcp_send_data(struct mptcp_conn *mc);
+/* `more`: the last octets will be followed by others at once. */
+void	mptcp_send_data(struct mptcp_conn *mc, bool more);
 /* What sf has not brought to an acknowledgement is to be sent by others. `forever`: it is given nothing any more. */
 void	mptcp_send_dead(struct mptcp_conn *mc, struct mptcp_subflow *sf, bool forever);
 void	mptcp_send_timer(struct mptcp_conn *mc, sbintime_t now);
 void	mptcp_send_free(struct mptcp_conn *mc);
 void	mptcp_receive_start(struct mptcp_conn *mc);
 void	mptcp_receive(struct mptcp_conn *mc);
+/* A subflow is about to be closed: from here on no DATA_ACK is sent before its data is taken; where one was, the data is taken. */
+void	mptcp_receive_rest(struct mptcp_conn *mc, struct mptcp_subflow *sf);
 /* Opens the window as far as the program has read; sends what acknowledgements are due. */
 void	mptcp_receive_window(struct mptcp_conn *mc);
 void	mptcp_receive_free(struct mptcp_conn *mc);

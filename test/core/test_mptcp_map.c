@@ -337,6 +337,73 @@ checksums(void)
 	}
 }
 
+static void
+runs(void)
+{
+	uint64_t dsn;
+
+	mptcp_map_init(&map, slots, SLOTS, 1);
+	CHECK_EQUAL(mptcp_map_run(&map, 1, 100, &dsn), 0);
+	CHECK_EQUAL(add(1, 77, 1000, -1), MPTCP_MAP_ADDED);
+	CHECK_EQUAL(add(1001, 1077, 500, -1), MPTCP_MAP_ADDED);
+	CHECK_EQUAL(add(1501, 9000, 500, -1), MPTCP_MAP_ADDED);
+	CHECK_EQUAL(add(2101, 9600, 500, -1), MPTCP_MAP_ADDED);
+	CHECK_EQUAL(mptcp_map_run(&map, 1, 100, &dsn), 100);
+	CHECK_EQUAL(dsn, 77);
+	CHECK_EQUAL(mptcp_map_run(&map, 501, 5000, &dsn), 1000);
+	CHECK_EQUAL(dsn, 577);
+	CHECK_EQUAL(mptcp_map_run(&map, 1500, 5000, &dsn), 1);
+	CHECK_EQUAL(dsn, 1576);
+	/* Up to a gap, and none in it; the number after it would fit. */
+	CHECK_EQUAL(mptcp_map_run(&map, 1501, 5000, &dsn), 500);
+	CHECK_EQUAL(mptcp_map_run(&map, 2001, 5000, &dsn), 0);
+	CHECK_EQUAL(mptcp_map_run(&map, 2600, 5000, &dsn), 1);
+	CHECK_EQUAL(mptcp_map_run(&map, 2601, 5000, &dsn), 0);
+	/* Numbers that wrap. */
+	mptcp_map_init(&map, slots, SLOTS, UINT32_MAX - 9);
+	CHECK_EQUAL(add(UINT32_MAX - 9, UINT64_MAX - 4, 10, -1), MPTCP_MAP_ADDED);
+	CHECK_EQUAL(add(0, 5, 10, -1), MPTCP_MAP_ADDED);
+	CHECK_EQUAL(mptcp_map_run(&map, UINT32_MAX - 9, 100, &dsn), 20);
+	CHECK_EQUAL(dsn, UINT64_MAX - 4);
+}
+
+static bool
+extend(uint32_t told, uint32_t ssn, uint64_t dsn, uint32_t length, int checksum)
+{
+	struct mptcp_mapping more = { .ssn = ssn, .dsn = dsn, .length = length, .has_checksum = checksum >= 0,
+	    .checksum = (uint16_t)checksum };
+
+	return (mptcp_map_extend(&map, told, &more, 2000));
+}
+
+static void
+extending(void)
+{
+	uint32_t left;
+
+	mptcp_map_init(&map, slots, SLOTS, 1);
+	CHECK(!extend(1, 1, 77, 100, -1));
+	CHECK_EQUAL(add(1, 77, 1000, -1), MPTCP_MAP_ADDED);
+	CHECK(extend(1, 1001, 1077, 500, -1));
+	CHECK_EQUAL(map.count, 1);
+	CHECK_EQUAL(dsn_of(1, &left), 77);
+	CHECK_EQUAL(left, 1500);
+	/* Not what the peer has been told, not what does not follow, not beyond the most, not with checksums. */
+	CHECK(!extend(2, 1501, 1577, 1, -1));
+	CHECK(!extend(1, 1502, 1578, 1, -1));
+	CHECK(!extend(1, 1501, 1578, 1, -1));
+	CHECK(!extend(1, 1501, 1577, 501, -1));
+	CHECK(!extend(1, 1501, 1577, 1, 0));
+	CHECK(extend(1, 1501, 1577, 500, -1));
+	CHECK(!extend(1, 2001, 2077, 1, -1));
+	CHECK_EQUAL(add(2001, 2077, 10, 99), MPTCP_MAP_ADDED);
+	CHECK(!extend(1, 2011, 2087, 1, -1));
+	mptcp_map_init(&map, slots, SLOTS, 1);
+	CHECK_EQUAL(add(1, 77, 1000, -1), MPTCP_MAP_ADDED);
+	CHECK(mptcp_map_set_infinite(&map, 1001, 1077));
+	CHECK(!extend(1, 1001, 1077, 1, -1));
+}
+
 int
 main(void)
 {
@@ -348,6 +415,8 @@ main(void)
 	TEST(infinite);
 	TEST(infinite_for_long);
 	TEST(infinite_begins_earlier);
+	TEST(runs);
+	TEST(extending);
 	TEST(from_dss);
 	TEST(checksums);
 	DONE();
