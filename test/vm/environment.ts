@@ -2,7 +2,7 @@
 
 /** What `npm run test:vm` boots and builds against: named by variables, so that nothing here knows a machine. */
 import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 
 /** A kernel file and a directory tree of userland; the harness packs them into an image. */
 export interface TreeTarget {
@@ -30,6 +30,8 @@ export interface VmEnvironment {
   sysroot: string;
   /** Directory of the kernel's build, where its opt_*.h are; optional. */
   kernelBuild?: string;
+  /** ... and of the build of the kernel without debug options, if that kernel lies in it. */
+  kernelBuildWithoutDebug?: string;
 }
 
 export type Wanted = { run: VmEnvironment } | { skip: string } | { fail: string };
@@ -126,6 +128,9 @@ export function readEnvironment(env: NodeJS.ProcessEnv): Wanted {
   const run: VmEnvironment = { target, sysdir: FREEBSD_SYSDIR, sysroot: FREEBSD_SYSROOT };
   if (FREEBSD_KERNBUILDDIR) {
     run.kernelBuild = FREEBSD_KERNBUILDDIR;
+  }
+  if (FREEBSD_KERNEL_NODEBUG && isFile(join(dirname(FREEBSD_KERNEL_NODEBUG), 'opt_global.h'))) {
+    run.kernelBuildWithoutDebug = dirname(FREEBSD_KERNEL_NODEBUG);
   }
   return { run };
 }

@@ -381,9 +381,10 @@ export async function prepare(
   const module = await buildModule(abi, 'lisp', environment, tools, join(temporary, 'obj-lisp'));
   copyFileSync(module, join(directory, 'lisp.ko'));
   if (environment.kernelBuild) {
-    // Built with the debug kernel's options it does not fit the one without them.
+    // Built with the debug kernel's options it does not fit the one without them; without any it is built for GENERIC.
     const plain: VmEnvironment = { ...environment };
     delete plain.kernelBuild;
+    if (environment.kernelBuildWithoutDebug) plain.kernelBuild = environment.kernelBuildWithoutDebug;
     mkdirSync(join(directory, 'plain'));
     for (const name of ['lisp', 'mptcp'])
       copyFileSync(

@@ -156,6 +156,8 @@ interface Machine {
   cpus: number;
   /** Count instructions: the guest's clock advances with them and not with the host's. */
   icount?: number;
+  /** While the guest waits, its clock goes with the host's: whom it waits for is outside. */
+  waits?: boolean;
   /** Further devices, as arguments. */
   devices?: string[];
 }
@@ -168,7 +170,9 @@ const common = (options: Machine): string[] => [
   ...['-cpu', 'max', '-m', String(options.memoryMb), '-smp', String(options.cpus)],
   ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-serial', 'stdio'],
   ...(options.devices ?? []),
-  ...(options.icount === undefined ? [] : ['-icount', `shift=${options.icount},sleep=off`]),
+  ...(options.icount === undefined
+    ? []
+    : ['-icount', `shift=${options.icount},sleep=${options.waits ? 'on' : 'off'}`]),
 ];
 
 /** The arguments for a kernel booted by PVH on a `microvm`: no firmware tables, no PCI, seconds to single user. */

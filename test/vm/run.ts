@@ -84,7 +84,7 @@ async function runScenario(
       kenv,
       memoryMb: scenario.memoryMb ?? 1024,
       cpus: scenario.cpus ?? 1,
-      ...(scenario.icount === undefined ? {} : { icount: scenario.icount }),
+      ...(scenario.icount === undefined ? {} : { icount: scenario.icount, waits: scenario.waits ?? false }),
       devices: host?.devices ?? [],
     };
     const args =

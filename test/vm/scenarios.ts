@@ -40,6 +40,7 @@ export interface Scenario {
   memoryMb?: number;
   cpus?: number;
   icount?: number;
+  waits?: boolean;
   kenv?: Record<string, string>;
   host?(context: ScenarioContext): Promise<HostSide | { skip: string }>;
 }
@@ -216,6 +217,8 @@ export const scenarios: Scenario[] = [
     title: 'mptcp: one subflow against plain TCP',
     debug: false,
     timeoutMs: 1_200_000,
+    ...COUNTED,
+    waits: true,
     host: mptcpHost,
   },
   {

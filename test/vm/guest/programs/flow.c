@@ -7,7 +7,8 @@
  *	flow send [-s source] [-p port] [-n octets] [-r octets/s] [-t seconds] <address> <port>
  *	flow echoserve <address> <port>		sends back what it gets
  *	flow echo [-s source] [-n octets] [-r octets/s] [-t seconds] <address> <port>	compares what such a server sends back
- *	flow push [-s source] [-n octets] [-r octets/s] [-t seconds] <address> <port>	to a server that answers with the SHA-256
+ *	flow push [-q] [-s source] [-n octets] [-r octets/s] [-t seconds] <address> <port>	to a server that answers with the SHA-256
+ *	flow pull [-s source] [-n octets] [-t seconds] <address> <port>	from an HTTP server, prints the SHA-256
  *	flow udp [-s source] <address> <port> <count>	one datagram from each of `count` ports
  *	flow blast [-s source] [-l octets] [-t seconds] <address> <port>	UDP as fast as it goes
  *	flow trickle [-l octets] <address> <port> <count>	that many UDP datagrams from 16 ports, none lost to a full queue
@@ -45,6 +46,8 @@
 #define	CHUNK	16384
 
 static int stream_protocol;
+/* A stream repeats its first chunk: making it costs next to nothing. */
+static bool cheap;
 
 /* Subflows to add to a client's MPTCP connection. */
 static struct {
@@ -242,9 +245,10 @@ move(struct transfer *t, int patience)
 		}
 		if (may_send && (pfd.revents & POLLOUT)) {
 			if (t->filled == t->sent) {
+				if (!cheap || t->filled == 0)
+					stream_fill(&t->out, t->buffer, CHUNK);
 				t->filled = t->out.left < CHUNK ? (size_t)t->out.left : CHUNK;
 				t->sent = 0;
-				stream_fill(&t->out, t->buffer, t->filled);
 				t->out.left -= t->filled;
 			}
 			octets = write(t->fd, t->buffer + t->sent, t->filled - t->sent);
@@ -468,7 +472,8 @@ push(const char *source, uint64_t octets, uint64_t rate, int patience, const cha
 		err(1, "no verdict from the server");
 	for (; left > 0; left -= now_octets) {
 		now_octets = left < CHUNK ? (size_t)left : CHUNK;
-		stream_fill(&t.expected, buffer, now_octets);
+		if (!cheap || left == octets)
+			stream_fill(&t.expected, buffer, CHUNK);
 		SHA256_Update(&t.expected.hash, buffer, now_octets);
 	}
 	SHA256_End(&t.expected.hash, text);
@@ -476,6 +481,66 @@ push(const char *source, uint64_t octets, uint64_t rate, int patience, const cha
 	printf("%s seconds %.2f %s\n", text, seconds, good ? "same" : "DIFFERENT");
 	if (join_count > 0)
 		print_subflows(t.fd);
+	return (good ? 0 : 1);
+}
+
+/*
+ * So many octets from an HTTP server that has them under /<number>, the same 64 over and over: those that come are compared with the first
+ * ones, which costs little beside the transfer, and hashed afterwards.
+ */
+static int
+pull(const char *source, uint64_t octets, int patience, const char *address, const char *port)
+{
+	struct addrinfo *ai = resolve(address, port, SOCK_STREAM);
+	struct timeval tv = { .tv_sec = patience };
+	static char buffer[4 * CHUNK + 1], same[sizeof(buffer) + 64];
+	char request[64], text[65], *body = NULL;
+	uint64_t have = 0;
+	SHA256_CTX hash;
+	double started, seconds;
+	bool good = true;
+	size_t header = 0;
+	ssize_t n;
+	int s;
+
+	s = socket(ai->ai_family, SOCK_STREAM, stream_protocol);
+	if (s == -1)
+		err(2, "socket");
+	bind_source(s, source, NULL);
+	if (connect(s, ai->ai_addr, ai->ai_addrlen) == -1)
+		err(1, "connect to %s %s", address, port);
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	started = now();
+	n = snprintf(request, sizeof(request), "GET /%ju HTTP/1.0\r\n\r\n", (uintmax_t)octets);
+	if (write(s, request, (size_t)n) != n)
+		err(1, "write");
+	/* The header and the first 64 octets. */
+	while (header < sizeof(buffer) - 1 && (n = read(s, buffer + header, sizeof(buffer) - 1 - header)) > 0) {
+		header += (size_t)n;
+		buffer[header] = 0;
+		body = memmem(buffer, header, "\r\n\r\n", 4);
+		if (body != NULL && buffer + header - body >= 4 + 64)
+			break;
+	}
+	if (body == NULL || buffer + header - body < 4 + 64)
+		errx(1, "no answer");
+	body += 4;
+	for (size_t i = 0; i < sizeof(same); i++)
+		same[i] = body[i % 64];
+	for (n = buffer + header - body; n > 0; n = read(s, body = buffer, sizeof(buffer) - 1)) {
+		good = good && memcmp(body, same + have % 64, (size_t)n) == 0;
+		have += (uint64_t)n;
+	}
+	seconds = now() - started;
+	if (have != octets)
+		errx(1, "%ju octets of %ju", (uintmax_t)have, (uintmax_t)octets);
+	SHA256_Init(&hash);
+	for (; have > 0; have -= (uint64_t)n) {
+		n = (ssize_t)(have < 4 * CHUNK ? have : 4 * CHUNK);
+		SHA256_Update(&hash, same, (size_t)n);
+	}
+	SHA256_End(&hash, text);
+	printf("%s seconds %.3f %s\n", text, seconds, good ? "same" : "DIFFERENT");
 	return (good ? 0 : 1);
 }
 
@@ -590,7 +655,7 @@ main(int argc, char **argv)
 	mode = argv[1];
 	argc--;
 	argv++;
-	while ((ch = getopt(argc, argv, "j:l:mn:p:r:s:t:")) != -1) {
+	while ((ch = getopt(argc, argv, "j:l:mn:p:qr:s:t:")) != -1) {
 		switch (ch) {
 		case 'j':
 			if (join_count == (int)(sizeof(joins) / sizeof(joins[0])))
@@ -608,6 +673,9 @@ main(int argc, char **argv)
 			break;
 		case 'p':
 			local_port = optarg;
+			break;
+		case 'q':
+			cheap = true;
 			break;
 		case 'r':
 			rate = strtoull(optarg, NULL, 10);
@@ -632,6 +700,8 @@ main(int argc, char **argv)
 		return (echo(source, octets, rate, seconds, argv[0], argv[1]));
 	if (strcmp(mode, "push") == 0 && argc == 2)
 		return (push(source, octets, rate, seconds, argv[0], argv[1]));
+	if (strcmp(mode, "pull") == 0 && argc == 2)
+		return (pull(source, octets, seconds, argv[0], argv[1]));
 	if (strcmp(mode, "send") == 0 && argc == 2)
 		return (send_one(source, local_port, octets, rate, seconds, argv[0], argv[1]));
 	if (strcmp(mode, "udp") == 0 && argc == 3)
