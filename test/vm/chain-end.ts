@@ -13,6 +13,7 @@
  *   paths                of the daemon's data plane
  *   linux                the kernel's MPTCP counters that are not 0, as name=value
  *   drops                of the Linux data plane
+ *   capture, captured <filter>, wire   of what is inside LISP's packets, see wire.ts
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -30,6 +31,7 @@ import { systemClock } from '../../src/platform/system-clock.js';
 import { AgentLink, remoteNative } from './agent-link.js';
 import { noControl } from './in-process.js';
 import { mptcpCounters } from './linux-counters.js';
+import { Wire } from './wire.js';
 
 export interface ChainSite {
   directory: string;
@@ -204,13 +206,14 @@ const commands: Record<string, (words: string[]) => Promise<string> | string> = 
   },
 };
 
+const wire = new Wire('lisp0');
 process.stdout.write('ready\n');
 createInterface({ input: process.stdin })
   .on('line', (line) => {
     const [verb = '', ...words] = line.trim().split(' ');
     const command = commands[verb];
     void Promise.resolve()
-      .then(() => command?.(words) ?? `failed unknown command ${line}`)
+      .then(() => command?.(words) ?? wire.answer(line.trim()) ?? `failed unknown command ${line}`)
       .catch((error: unknown) => {
         for (const call of link?.trace.slice(-8) ?? []) warn(`call ${call}`);
         return `failed ${(error as Error).message.replaceAll('\n', ' ')}`;
@@ -219,6 +222,7 @@ createInterface({ input: process.stdin })
   })
   .on('close', () => {
     void (async () => {
+      wire.close();
       await link?.close();
       await linux.plane.stop();
     })().finally(() => process.exit(0));

@@ -12,7 +12,7 @@
 #	ha: SYN -> xa: divert(4) -> daemon: decide, plan, pin -> mptcp(4): SYN with MP_CAPABLE, later one with MP_JOIN
 #	   -> lisp(4): each subflow to its RLOC -> router: its pipe -> Linux
 . /amptcp/library.sh
-mptcpctl=/amptcp/mptcpctl
+. /amptcp/mptcp-library.sh
 
 # linux NAME: a counter of the Linux kernel's, in $value.
 linux() {
@@ -57,6 +57,7 @@ ask start
 result $? "the daemon starts: $answer"
 case $answer in "multipath true"*) ok "... with mptcp(4)" ;; *) not_ok "with mptcp(4): $answer" ;; esac
 
+record
 # octets of the chain's server that came over each path, and went there
 spread() { ask paths; note "paths: $answer"; }
 
@@ -96,6 +97,7 @@ ratio=$(echo "$one $two" | awk '{ printf "%.2f", ($2 > 0 ? $1 / $2 : 0) }')
 [ "$(echo "$ratio" | awk '{ print ($1 >= 1.8) }')" = 1 ]
 result $? "two paths are $ratio times one"
 
+recorded
 ask connections
 note "connections: $answer"
 ask counters
