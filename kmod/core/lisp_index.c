@@ -131,9 +131,8 @@ line_of(const struct lisp_index *index, uint32_t iid, const struct lisp_prefix *
 		bits = lisp_index_exchange_v4(index, iid, lisp_get32(prefix->addr.bytes), &number);
 	else
 		bits = lisp_index_exchange_v6(index, iid, lisp_get64(prefix->addr.bytes), &number);
-	/* The prefix has no bits beyond its length, and the exchange has left it so. */
-	*tag = (bits << 1 | (uint64_t)1 << ((is_v4(index) ? 32 : 64) - (prefix->len > LENGTH_MAX ? LENGTH_MAX : prefix->len))) &
-	    index->tag;
+	/* The prefix has no bits beyond its length, and the exchange has left it so. No cell has the tag of one that is too long for one. */
+	*tag = prefix->len > LENGTH_MAX ? 0 : (bits << 1 | (uint64_t)1 << ((is_v4(index) ? 32 : 64) - prefix->len)) & index->tag;
 	return (&index->lines[number]);
 }
 

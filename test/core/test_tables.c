@@ -397,6 +397,43 @@ mapcache_index_of_many(void)
 	lisp_mapcache_free(cache);
 }
 
+/* A prefix that is too long for an index, and one of the same first bits and locators that is not: each is its own. */
+static void
+mapcache_index_and_longer(void)
+{
+	struct lisp_mapcache *cache = lisp_mapcache_new(1000);
+	const struct lisp_locator *locators;
+	struct lisp_prefix site, within, host;
+	struct lisp_mapping m;
+	unsigned count;
+	uint8_t action;
+	uint32_t i;
+
+	memset(&m, 0, sizeof(m));
+	m.nlocators = 1;
+	m.locators[0].rloc = A("203.0.113.1");
+	for (i = 0; i < 600; i++) {
+		m.eid = P("2001:db8::/48");
+		lisp_put16(m.eid.addr.bytes + 4, (uint16_t)i);
+		CHECK_EQUAL(lisp_mapcache_set(cache, &m), 0);
+	}
+	site = m.eid;
+	m.locators[0].weight = 7;
+	m.eid.len = 64;
+	within = m.eid;
+	CHECK_EQUAL(lisp_mapcache_set(cache, &m), 0);
+	m.eid.len = 70;
+	host = m.eid;
+	CHECK_EQUAL(lisp_mapcache_set(cache, &m), 0);
+	CHECK_EQUAL(lisp_mapcache_delete(cache, 0, &host), 0);
+	CHECK_EQUAL(lisp_mapcache_peek(cache, 0, &within.addr, &action, &locators, &count), 0);
+	CHECK_EQUAL(locators[0].weight, 7);
+	CHECK_EQUAL(lisp_mapcache_delete(cache, 0, &within), 0);
+	CHECK_EQUAL(lisp_mapcache_peek(cache, 0, &site.addr, &action, &locators, &count), 0);
+	CHECK_EQUAL(locators[0].weight, 0);
+	lisp_mapcache_free(cache);
+}
+
 static struct lisp_flow
 flow_of(uint32_t n)
 {
@@ -582,6 +619,7 @@ main(void)
 	TEST(mapcache_walk_and_many);
 	TEST(mapcache_index_against_the_tree);
 	TEST(mapcache_index_of_many);
+	TEST(mapcache_index_and_longer);
 	TEST(pins_static);
 	TEST(pins_gleaned);
 	TEST(pins_used_after_now_stay);
