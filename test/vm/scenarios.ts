@@ -239,6 +239,14 @@ export const scenarios: Scenario[] = [
     host: dataCentreHost,
   },
   {
+    name: 'data-centre-lisp',
+    title:
+      'the whole of it: a Linux client and gateway, two RLOCs each way, role data-centre on FreeBSD, servers without MPTCP; a provider lost, the daemon killed',
+    debug: true,
+    timeoutMs: 1_800_000,
+    host: siteHost,
+  },
+  {
     name: 'mptcp-passive',
     title: 'MPTCP servers: Linux clients with one to four subflows, joins, plain TCP, SYN cookies',
     debug: true,

@@ -4,8 +4,8 @@
  * What lives in the namespace of the site scenario (site.ts has the picture): both daemons as they are installed, each a process
  * of its own, and the hosts at both ends. Reads commands on standard input, one a line, and answers each with one line.
  *
- *   gateway                          starts the Linux gateway
- *   start | stop | kill              the xTR's daemon
+ *   gateway [patient]                starts the Linux gateway
+ *   start [ROLE] | stop | kill       the xTR's daemon; as data-centre it is an xTR, too
  *   registrations                    what the map-server knows: EID=RLOC,RLOC ...
  *   mappings                         of the xTR: EID=RLOC,RLOC ...
  *   subflows                         of the gateway's connections: source port local RLOC>remote RLOC ...
@@ -14,6 +14,8 @@
  *   echo ADDRESS PORT OCTETS         the client's transfer
  *   begin ADDRESS PORT OCTETS | finish     the same, something else in between
  *   server                           the MPTCP counters of the server's kernel
+ *   linux                            of the gateway's kernel
+ *   connections                      of the xTR as data-centre: client, protocol to the server, state, octets up and down
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync, openSync } from 'node:fs';
@@ -28,6 +30,7 @@ import type {
   RegistrationList,
   Status,
 } from '../../src/daemon/api/schema.js';
+import { mptcpCounters } from './linux-counters.js';
 
 export interface Site {
   directory: string;
@@ -45,7 +48,17 @@ const ACCESS = ['192.0.2.8/30', '2001:db8:9::8/126'];
 const CLOUD = ['198.18.2.0/24', '2001:db8:2::/64'];
 const quoted = (words: string[]): string => words.map((word) => JSON.stringify(word)).join(', ');
 
-const common = (name: string, roles: string[], rlocs: string[], eids: string[]): string =>
+/** Emulation is slow; what is lost is found all the same, and where nothing is lost that only probes would tell of, they wait longer. */
+const QUICK = ['interval_ms = 2000', 'timeout_ms = 1500', 'failures = 3'];
+const PATIENT = ['interval_ms = 5000', 'timeout_ms = 20000', 'failures = 5'];
+
+const common = (
+  name: string,
+  roles: string[],
+  rlocs: string[],
+  eids: string[],
+  probe: string[] = QUICK,
+): string =>
   `roles = [${quoted(roles)}]\nstate_dir = "${site.directory}/${name}"\n` +
   table('[api]', `socket = "${site.directory}/${name}.sock"`) +
   table('[log]', 'level = "debug"') +
@@ -54,34 +67,42 @@ const common = (name: string, roles: string[], rlocs: string[], eids: string[]):
     .join('') +
   table('[[lisp.map_server]]', 'address = "203.0.113.53"', ...KEY) +
   eids.map((eid) => table('[[lisp.database]]', `eid = "${eid}"`, 'ttl_seconds = 900')).join('') +
-  // Emulation is slow; what is lost is found all the same.
-  table('[lisp.probe]', 'interval_ms = 2000', 'timeout_ms = 1500', 'failures = 3');
+  table('[lisp.probe]', ...probe);
 
-const CONFIGS: Record<string, string> = {
-  gateway:
-    common('gateway', ['access', 'map-server'], ['203.0.111.1', '203.0.112.1'], ACCESS) +
-    table('[lisp]', 'map_resolvers = ["203.0.113.53"]', 'plane = "user"') +
-    table('[intercept]', 'interfaces = ["client"]', 'ports = ["5001-5099"]', `nat = [${quoted(ACCESS)}]`) +
-    table('[mptcp]', 'connect_timeout_ms = 10000', 'congestion_control = "reno"') +
-    table('[relay]', 'drain_seconds = 1') +
-    table('[map_server]', 'addresses = ["203.0.113.53"]') +
-    [
-      ['access', ACCESS],
-      ['cloud', CLOUD],
-    ]
-      .map(([name, eids]) =>
-        table(
-          '[[map_server.site]]',
-          `name = "${name as string}"`,
-          ...KEY,
-          `eids = [${(eids as string[]).map((eid) => `{ prefix = "${eid}", iid = 0, accept_more_specifics = true }`).join(', ')}]`,
-        ),
-      )
-      .join(''),
-  xtr:
-    common('xtr', ['xtr'], ['203.0.111.2', '203.0.112.2'], CLOUD) +
-    table('[lisp]', 'map_resolvers = ["203.0.113.53"]', `routes = [${quoted(ACCESS)}]`),
-};
+const gatewayConfig = (probe: string[]): string =>
+  common('gateway', ['access', 'map-server'], ['203.0.111.1', '203.0.112.1'], ACCESS, probe) +
+  table('[lisp]', 'map_resolvers = ["203.0.113.53"]', 'plane = "user"') +
+  table('[intercept]', 'interfaces = ["client"]', 'ports = ["5001-5099"]', `nat = [${quoted(ACCESS)}]`) +
+  table('[mptcp]', 'connect_timeout_ms = 10000', 'congestion_control = "reno"') +
+  table('[relay]', 'drain_seconds = 1') +
+  table('[map_server]', 'addresses = ["203.0.113.53"]') +
+  [
+    ['access', ACCESS],
+    ['cloud', CLOUD],
+  ]
+    .map(([name, eids]) =>
+      table(
+        '[[map_server.site]]',
+        `name = "${name as string}"`,
+        ...KEY,
+        `eids = [${(eids as string[]).map((eid) => `{ prefix = "${eid}", iid = 0, accept_more_specifics = true }`).join(', ')}]`,
+      ),
+    )
+    .join('');
+
+const siteConfig = (role: string): string =>
+  common('xtr', [role], ['203.0.111.2', '203.0.112.2'], CLOUD, role === 'xtr' ? QUICK : PATIENT) +
+  table('[lisp]', 'map_resolvers = ["203.0.113.53"]', `routes = [${quoted(ACCESS)}]`) +
+  (role === 'xtr'
+    ? ''
+    : table(
+        '[intercept]',
+        'interfaces = ["lisp0"]',
+        'ports = ["5001-5099"]',
+        `include = [${quoted(CLOUD)}]`,
+      ) +
+      table('[mptcp]', 'connect_timeout_ms = 2000') +
+      table('[relay]', 'drain_seconds = 1'));
 
 // ---------------------------------------------------------------- the network
 
@@ -165,9 +186,14 @@ function api<T>(name: string, path: string): Promise<T> {
   });
 }
 
-async function startDaemon(name: string, before: string[], env: Record<string, string>): Promise<string> {
+async function startDaemon(
+  name: string,
+  config: string,
+  before: string[],
+  env: Record<string, string>,
+): Promise<string> {
   const file = join(site.directory, `${name}.toml`);
-  writeFileSync(file, CONFIGS[name]!);
+  writeFileSync(file, config);
   mkdirSync(join(site.directory, name), { recursive: true });
   const log = openSync(join(site.directory, `${name}.log`), 'a');
   const child = spawn(process.execPath, [...before, program, '--config', file], {
@@ -210,8 +236,11 @@ const rlocs = (locators: { rloc: string }[]): string =>
 let transfer: Promise<string> | undefined;
 
 const commands: Record<string, (words: string[]) => Promise<string> | string> = {
-  gateway: () => startDaemon('gateway', [], {}),
-  start: () => startDaemon('xtr', ['--import', join(here, 'as-freebsd.js')], { AMPTCP_AGENT: site.agent }),
+  gateway: ([how]) => startDaemon('gateway', gatewayConfig(how === 'patient' ? PATIENT : QUICK), [], {}),
+  start: ([role = 'xtr']) =>
+    startDaemon('xtr', siteConfig(role), ['--import', join(here, 'as-freebsd.js')], {
+      AMPTCP_AGENT: site.agent,
+    }),
   stop: () => endDaemon('xtr', 'SIGTERM'),
   kill: () => endDaemon('xtr', 'SIGKILL'),
   async registrations() {
@@ -246,6 +275,15 @@ const commands: Record<string, (words: string[]) => Promise<string> | string> = 
       .map((line) => (JSON.parse(line) as { msg: string }).msg)
       .join('; '),
   server: () => server.ask('counters'),
+  linux: () => mptcpCounters() || 'none',
+  async connections() {
+    const { connections } = await api<ConnectionList>('xtr', '/v1/connections');
+    return connections
+      .map(({ client: from, protocol, state, bytes }) =>
+        [from.address, protocol, state, bytes.up, bytes.down].join(' '),
+      )
+      .join(', ');
+  },
   echo: (words) => client.ask(`echo ${words.join(' ')}`),
   begin(words) {
     transfer = client.ask(`echo ${words.join(' ')}`);
