@@ -7,16 +7,13 @@
 
 #define	BUILD_FROM	256u		/* prefixes; fewer are as quick in the tree */
 #define	LENGTH_MAX	64u		/* of a prefix that can be in a line */
+#define	NARROW_TO	28u		/* no longer ones in cells of 24 bits */
+#define	NARROW_TAG	14u		/* bits at most there */
 #define	FROM_MIN	8u		/* bits; with fewer there is nothing to gain */
 #define	LINE		64u
+#define	LINES_MIN	(BUILD_FROM / 8)
 #define	LINES_MAX	(1u << 28)
 #define	SATURATED	0xffffu
-
-static inline bool
-is_v4(const struct lisp_index *index)
-{
-	return (index->ways == LISP_INDEX_WAYS_V4);
-}
 
 static inline unsigned
 length_class(const struct lisp_prefix *prefix)
@@ -30,24 +27,24 @@ belongs(const struct lisp_index *index, const struct lisp_prefix *prefix)
 	return (index->lines != NULL && prefix->len >= index->from);
 }
 
-/* Prefixes for a line when it is built, in tenths, and when it is built anew: then two in three hundred have not found room. */
+/* Prefixes for ten lines when it is built, and when it is built anew: then one in a hundred has not found room, of IPv6 two. */
 static inline uint32_t
-load(const struct lisp_index *index)
+load(unsigned width)
 {
-	return (is_v4(index) ? 80 : 32);
+	return (width == 24 ? 120 : width == 32 ? 80 : 32);
 }
 
 static inline uint32_t
-load_max(const struct lisp_index *index)
+load_max(unsigned width)
 {
-	return (is_v4(index) ? 100 : 40);
+	return (width == 24 ? 150 : width == 32 ? 100 : 40);
 }
 
 void
 lisp_index_init(struct lisp_index *index, uint8_t af)
 {
 	memset(index, 0, sizeof(*index));
-	index->ways = af == LISP_AF_V4 ? LISP_INDEX_WAYS_V4 : LISP_INDEX_WAYS_V6;
+	index->v6 = af == LISP_AF_V6;
 	index->due = BUILD_FROM;
 }
 
@@ -74,13 +71,15 @@ lisp_index_memory(const struct lisp_index *index)
 static inline uint64_t
 cell_at(const struct lisp_index *index, const union lisp_index_line *line, unsigned i)
 {
-	return (is_v4(index) ? line->v4[i] : line->v6[i]);
+	if (index->width == 24)
+		return (line->narrow.low[1 + i] | (uint32_t)line->narrow.high[i - 1] << 16);
+	return (index->width == 32 ? line->v4[i] : line->v6[i]);
 }
 
 static inline unsigned
 cell_length(const struct lisp_index *index, uint64_t cell)
 {
-	return ((is_v4(index) ? 32 : 64) - (unsigned)__builtin_ctzll(cell));
+	return (index->to - (unsigned)__builtin_ctzll(cell));
 }
 
 static inline uint32_t *
@@ -98,7 +97,7 @@ cell_value(const struct lisp_index *index, const union lisp_index_line *line, un
 static inline bool
 fits(const struct lisp_index *index, uint32_t value)
 {
-	return (index->values != NULL || value <= (is_v4(index) ? UINT32_MAX : UINT64_MAX) >> index->tag_bits);
+	return (index->values != NULL || value < (uint64_t)1 << (index->width - index->tag_bits));
 }
 
 static void
@@ -106,7 +105,10 @@ cell_put(struct lisp_index *index, union lisp_index_line *line, unsigned i, uint
 {
 	uint64_t cell = index->values != NULL ? tag : tag | (uint64_t)value << index->tag_bits;
 
-	if (is_v4(index))
+	if (index->width == 24) {
+		line->narrow.low[1 + i] = (uint16_t)cell;
+		line->narrow.high[i - 1] = (uint8_t)(cell >> 16);
+	} else if (index->width == 32)
 		line->v4[i] = (uint32_t)cell;
 	else
 		line->v6[i] = cell;
@@ -127,12 +129,14 @@ line_of(const struct lisp_index *index, uint32_t iid, const struct lisp_prefix *
 	uint64_t bits;
 	uint32_t number;
 
-	if (is_v4(index))
-		bits = lisp_index_exchange_v4(index, iid, lisp_get32(prefix->addr.bytes), &number);
-	else
+	if (index->v6)
 		bits = lisp_index_exchange_v6(index, iid, lisp_get64(prefix->addr.bytes), &number);
-	/* The prefix has no bits beyond its length, and the exchange has left it so. No cell has the tag of one that is too long for one. */
-	*tag = prefix->len > LENGTH_MAX ? 0 : (bits << 1 | (uint64_t)1 << ((is_v4(index) ? 32 : 64) - prefix->len)) & index->tag;
+	else {
+		bits = lisp_index_exchange_v4(index, iid, lisp_get32(prefix->addr.bytes), &number);
+		bits >>= 32 - index->to;
+	}
+	/* The prefix has no bits beyond its length, and the exchange has left it so. No cell has this tag when it is too long for one. */
+	*tag = prefix->len > index->to ? 0 : (bits << 1 | (uint64_t)1 << (index->to - prefix->len)) & index->tag;
 	return (&index->lines[number]);
 }
 
@@ -180,7 +184,7 @@ lisp_index_put(struct lisp_index *index, uint32_t iid, const struct lisp_prefix 
 	if (!fits(index, value))
 		index->due = 0;
 	/* No shorter than anything that has spilled, or a match here would not be the last word. */
-	if (!fits(index, value) || prefix->len > LENGTH_MAX || prefix->len < line->floor) {
+	if (!fits(index, value) || prefix->len > index->to || prefix->len < line->floor) {
 		spill(line, prefix->len);
 		return;
 	}
@@ -252,7 +256,7 @@ lisp_index_remove(struct lisp_index *index, uint32_t iid, const struct lisp_pref
 	else if (line->overflow != SATURATED && --line->overflow == 0)
 		line->floor = 0;
 	/* Far too large by now: gone, until there are many again. */
-	if (index->prefixes < BUILD_FROM / 2 || index->prefixes < (uint64_t)index->nlines * load(index) / 100) {
+	if (index->prefixes < BUILD_FROM / 2 || index->prefixes < (uint64_t)index->nlines * load(index->width) / 100) {
 		lisp_index_fini(index);
 		index->due = index->prefixes > BUILD_FROM / 2 ? index->prefixes * 2 : BUILD_FROM;
 	}
@@ -273,9 +277,22 @@ choose_from(const struct lisp_index *index)
 	return (from < FROM_MIN ? 0 : from);
 }
 
-/* How many of an exchanged address' bits tell all of a line's prefixes from each other, and the one that ends a prefix. */
+/* The length that at most one in a thousand prefixes is longer than: each of those leaves its whole line to the tree. */
 static unsigned
-choose_tag_bits(const struct lisp_index *index, uint32_t nlines, unsigned from)
+choose_to(const struct lisp_index *index)
+{
+	uint32_t longer = 0;
+	unsigned to;
+
+	for (to = 32; to > 0; to--)
+		if ((longer += index->lengths[to]) > index->prefixes / 1024)
+			break;
+	return (to);
+}
+
+/* How many of an exchanged address' bits, up to `to`, tell all of a line's prefixes from each other, and the one that ends a prefix. */
+static unsigned
+choose_tag_bits(uint32_t nlines, unsigned from, unsigned to)
 {
 	/* A line's addresses are neighbours among the upper 32 bits: so many, and what lies under the last one's first bits. */
 	uint64_t range = ((uint64_t)1 << 32) / nlines + 1 + ((uint64_t)1 << (from < 32 ? 32 - from : 0));
@@ -283,15 +300,23 @@ choose_tag_bits(const struct lisp_index *index, uint32_t nlines, unsigned from)
 
 	while (((uint64_t)1 << bits) < range)
 		bits++;
-	return (bits + 1 + (is_v4(index) ? 0 : 32));
+	return (bits + 1 + to - 32);
+}
+
+static uint32_t
+choose_lines(const struct lisp_index *index, unsigned width)
+{
+	uint64_t nlines = (uint64_t)index->prefixes * 10 / load(width) + 1;
+
+	return ((uint32_t)(nlines < LINES_MIN ? LINES_MIN : nlines > LINES_MAX ? LINES_MAX : nlines));
 }
 
 bool
 lisp_index_renew(struct lisp_index *index)
 {
-	uint64_t nlines;
-	uint32_t *values = NULL;
-	unsigned from, tag_bits, width = is_v4(index) ? 32 : 64;
+	uint64_t due;
+	uint32_t nlines, *values = NULL;
+	unsigned from, to, ways, width, tag_bits;
 	void *memory;
 
 	if (index->prefixes < index->due)
@@ -300,16 +325,26 @@ lisp_index_renew(struct lisp_index *index)
 	index->due = index->prefixes > UINT32_MAX / 2 ? UINT32_MAX : index->prefixes * 2;
 	if ((from = choose_from(index)) == 0)
 		return (false);
-	nlines = (uint64_t)index->prefixes * 10 / load(index) + 1;
-	if (nlines < BUILD_FROM / 8)
-		nlines = BUILD_FROM / 8;
-	if (nlines > LINES_MAX)
-		nlines = LINES_MAX;
-	tag_bits = choose_tag_bits(index, (uint32_t)nlines, from);
-	if ((memory = lisp_alloc(nlines * LINE + LINE)) == NULL)
+	if (index->v6) {
+		width = 64;
+		to = 64;
+		ways = LISP_INDEX_WAYS_V6;
+	} else {
+		width = 24;
+		ways = LISP_INDEX_WAYS_NARROW;
+		to = choose_to(index);
+		if (to > NARROW_TO || choose_tag_bits(choose_lines(index, width), from, to) > NARROW_TAG) {
+			width = 32;
+			to = 32;
+			ways = LISP_INDEX_WAYS_V4;
+		}
+	}
+	nlines = choose_lines(index, width);
+	tag_bits = choose_tag_bits(nlines, from, to);
+	if ((memory = lisp_alloc((size_t)nlines * LINE + LINE)) == NULL)
 		return (false);
-	if (index->largest > ((uint64_t)1 << (width - tag_bits)) - 1 &&
-	    (values = lisp_alloc(nlines * index->ways * sizeof(values[0]))) == NULL) {
+	if (index->largest >= (uint64_t)1 << (width - tag_bits) &&
+	    (values = lisp_alloc((size_t)nlines * ways * sizeof(values[0]))) == NULL) {
 		lisp_free(memory);
 		return (false);
 	}
@@ -317,12 +352,15 @@ lisp_index_renew(struct lisp_index *index)
 	index->memory = memory;
 	index->values = values;
 	index->lines = (union lisp_index_line *)(((uintptr_t)memory + LINE - 1) & ~(uintptr_t)(LINE - 1));
-	index->nlines = (uint32_t)nlines;
+	index->nlines = nlines;
 	index->from = (uint8_t)from;
+	index->to = (uint8_t)to;
+	index->ways = (uint8_t)ways;
+	index->width = (uint8_t)width;
 	index->first = ~(uint64_t)0 << (64 - from);
 	index->tag_bits = (uint8_t)tag_bits;
 	index->tag = ((uint64_t)1 << tag_bits) - 1;
-	nlines = nlines * load_max(index) / 10;
-	index->due = nlines > UINT32_MAX ? UINT32_MAX : (uint32_t)nlines;
+	due = (uint64_t)nlines * load_max(width) / 10;
+	index->due = due > UINT32_MAX ? UINT32_MAX : (uint32_t)due;
 	return (true);
 }

@@ -6,9 +6,10 @@
  * full or badly chosen, and only time is lost.
  *
  * What it costs is where it lies: as long as the processor's own cache holds it, a few nanoseconds, else a trip further out. So it is
- * as small as it can be, some six octets for an IPv4 prefix. The hash is one to one: it exchanges each value of the first bits for
+ * as small as it can be, some five octets for an IPv4 prefix. The hash is one to one: it exchanges each value of the first bits for
  * another one, whose upper bits say which line it is; the line needs to tell only the lower bits, those that the prefix has beyond,
  * and where it ends. What remains of a cell is the value. Where values are too large for that they lie in an array beside the lines.
+ * IPv4 has cells of 32 bits, and of 24 as long as there are many lines and nearly no prefix is a host's; IPv6 has 64.
  *
  *   address, as exchanged:  | which line | ...........................0 1 1 0 | 1 1 0 1 . . . . . . |
  *   cell:          | value  |            | the rest of them           0 1 1 0 | 1 1 0 1 1 0 0 0 0 0 0 |
@@ -28,6 +29,7 @@
 #include <emmintrin.h>
 #endif
 
+#define	LISP_INDEX_WAYS_NARROW	20
 #define	LISP_INDEX_WAYS_V4	15
 #define	LISP_INDEX_WAYS_V6	7
 #define	LISP_INDEX_NONE		UINT32_MAX	/* no value */
@@ -41,6 +43,10 @@ union lisp_index_line {
 	};
 	uint32_t	v4[1 + LISP_INDEX_WAYS_V4];	/* without the first, which is the above */
 	uint64_t	v6[1 + LISP_INDEX_WAYS_V6];
+	struct {
+		uint16_t	low[2 + LISP_INDEX_WAYS_NARROW];	/* without the first two */
+		uint8_t		high[LISP_INDEX_WAYS_NARROW];
+	} narrow;
 };
 
 struct lisp_index {
@@ -51,7 +57,10 @@ struct lisp_index {
 	uint32_t		nlines;
 	uint8_t			tag_bits;
 	uint8_t			from;		/* how many bits choose the line: shorter prefixes are not here */
+	uint8_t			to;		/* nor longer ones */
 	uint8_t			ways;
+	uint8_t			width;		/* of a cell: 24, 32, 64 */
+	bool			v6;
 	void			*memory;	/* what the lines are aligned in */
 	uint32_t		prefixes;	/* of the family, here or not */
 	uint32_t		due;		/* so many, and it has to be built anew */
@@ -124,6 +133,32 @@ lisp_index_matches_v4(const union lisp_index_line *line, uint32_t tag, uint32_t 
 #endif
 }
 
+/* Of `bits` and the cells only the lower 16; the upper 8 have nothing but values. */
+static inline unsigned
+lisp_index_matches_narrow(const union lisp_index_line *line, uint32_t tag, uint32_t bits)
+{
+#ifdef LISP_INDEX_SSE2
+	const __m128i *cells = (const __m128i *)(const void *)line, wanted = _mm_set1_epi16((short)bits), mask = _mm_set1_epi16((short)tag);
+
+	/* Tags have 14 bits at most. */
+#define	MATCH(cell)	_mm_cmpgt_epi16(_mm_slli_epi16(_mm_and_si128(cell, _mm_sub_epi16(_mm_setzero_si128(), cell)), 1),	\
+			    _mm_and_si128(_mm_xor_si128(cell, wanted), mask))
+	return (((unsigned)_mm_movemask_epi8(_mm_packs_epi16(MATCH(cells[0]), MATCH(cells[1]))) |
+	    (unsigned)_mm_movemask_epi8(_mm_packs_epi16(MATCH(cells[2]), _mm_setzero_si128())) << 16) >> 1 &
+	    ((1u << (LISP_INDEX_WAYS_NARROW + 1)) - 1));
+#undef MATCH
+#else
+	unsigned i, matches = 0;
+
+	for (i = 1; i <= LISP_INDEX_WAYS_NARROW; i++) {
+		uint32_t cell = line->narrow.low[1 + i];
+
+		matches |= (unsigned)(((cell ^ bits) & tag) < 2 * (cell & -cell)) << i;
+	}
+	return (matches);
+#endif
+}
+
 static inline unsigned
 lisp_index_matches_v6(const union lisp_index_line *line, uint64_t tag, uint64_t bits)
 {
@@ -160,11 +195,14 @@ lisp_index_lookup(const struct lisp_index *index, uint32_t iid, const struct lis
 		uint32_t bits = lisp_index_exchange_v4(index, iid, lisp_get32(addr->bytes), &number);
 
 		line = &index->lines[number];
-		if ((matches = lisp_index_matches_v4(line, (uint32_t)index->tag, bits << 1) & ~1u) == 0)
+		if (index->width == 24)
+			matches = lisp_index_matches_narrow(line, (uint32_t)index->tag, bits >> (31 - index->to));
+		else
+			matches = lisp_index_matches_v4(line, (uint32_t)index->tag, bits << 1);
+		if ((matches &= ~1u) == 0)
 			return (LISP_INDEX_NONE);
 		i = (unsigned)__builtin_ctz(matches);
-		cell = line->v4[i];
-		length = 32 - (unsigned)__builtin_ctz((uint32_t)cell);
+		cell = index->width == 24 ? line->narrow.low[1 + i] | (uint32_t)line->narrow.high[i - 1] << 16 : line->v4[i];
 	} else {
 		uint64_t bits = lisp_index_exchange_v6(index, iid, lisp_get64(addr->bytes), &number);
 
@@ -173,8 +211,8 @@ lisp_index_lookup(const struct lisp_index *index, uint32_t iid, const struct lis
 			return (LISP_INDEX_NONE);
 		i = (unsigned)__builtin_ctz(matches);
 		cell = line->v6[i];
-		length = 64 - (unsigned)__builtin_ctzll(cell);
 	}
+	length = index->to - (unsigned)__builtin_ctzll(cell);
 	/* Longer than all that is not here, so the longest there is. */
 	if (length < line->floor)
 		return (LISP_INDEX_NONE);

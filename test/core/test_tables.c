@@ -334,7 +334,7 @@ mapcache_index_against_the_tree(void)
 
 /* Of all addresses, and many: what an index leaves out of its cells must still tell them apart. */
 static struct lisp_prefix
-scattered_prefix(bool v6)
+scattered_prefix(bool v6, unsigned longest)
 {
 	struct lisp_prefix prefix;
 	unsigned i;
@@ -343,13 +343,13 @@ scattered_prefix(bool v6)
 	prefix.addr.af = v6 ? LISP_AF_V6 : LISP_AF_V4;
 	for (i = 0; i < (v6 ? 8u : 4u); i++)
 		prefix.addr.bytes[i] = (uint8_t)rnd(256);
-	prefix.len = (uint8_t)(v6 ? 44 + rnd(21) : 20 + rnd(13));
+	prefix.len = (uint8_t)(v6 ? 44 + rnd(21) : 20 + rnd(longest - 19));
 	lisp_prefix_mask(&prefix);
 	return (prefix);
 }
 
 static void
-mapcache_index_of_many(void)
+index_of_many(unsigned longest, uint32_t sets)
 {
 	enum { N = 100000 };
 	struct lisp_mapcache *cache = lisp_mapcache_new(N);
@@ -361,9 +361,9 @@ mapcache_index_of_many(void)
 	m.nlocators = 1;
 	m.locators[0].rloc = A("203.0.113.1");
 	for (i = 0; i < N; i++) {
-		m.eid = known[i] = scattered_prefix(i & 1);
+		m.eid = known[i] = scattered_prefix(i & 1, longest);
 		m.iid = i & 2;
-		number = rnd(i < N / 2 ? 200 : 5000);
+		number = rnd(i < N / 2 ? 200 : sets);
 		m.locators[0].weight = (uint8_t)number;
 		m.locators[0].priority = (uint8_t)(number >> 8);
 		CHECK_EQUAL(lisp_mapcache_set(cache, &m), 0);
@@ -397,7 +397,16 @@ mapcache_index_of_many(void)
 	lisp_mapcache_free(cache);
 }
 
-/* A prefix that is too long for an index, and one of the same first bits and locators that is not: each is its own. */
+static void
+mapcache_index_of_many(void)
+{
+	/* IPv4 hosts or none, so cells of 32 bits or of 24; values in the cells or beside them. */
+	index_of_many(32, 5000);
+	index_of_many(24, 500);
+	index_of_many(24, 5000);
+}
+
+/* A prefix that is too long for an index, and one of the same first bits and locators that is not: each is its own there. */
 static void
 mapcache_index_and_longer(void)
 {
