@@ -325,6 +325,15 @@ modctl_switch(SYSCTL_HANDLER_ARGS)
 	return (0);
 }
 
+int
+modctl_counter(SYSCTL_HANDLER_ARGS)
+{
+	counter_u64_t *counters = arg1;
+	uint64_t value = counter_u64_fetch(counters[arg2]);
+
+	return (sysctl_handle_64(oidp, &value, 0, req));
+}
+
 pfil_hook_t
 modctl_hook(const char *module, const char *name, pfil_head_t head, enum pfil_types type, pfil_mbuf_chk_t check,
     void *context, bool last)

@@ -18,6 +18,7 @@
 #include <sys/param.h>
 #include <sys/systm.h>
 #include <sys/conf.h>
+#include <sys/counter.h>
 #include <sys/lock.h>
 #include <sys/malloc.h>
 #include <sys/mutex.h>
@@ -105,9 +106,17 @@ void	modctl_wake(struct modctl_client *);
  */
 int	modctl_check_kernel(const char *module);
 
-/* A switch of a network stack; arg2 holds the bounds, the smallest value in its low half. */
+/* Under `parent` a switch of each network stack: <prefix><name>, an int. arg2 holds the bounds, the least in its low half. */
 #define	MODCTL_BOUNDS(least, most)	((intmax_t)(((uint64_t)(most) << 32) | (uint32_t)(least)))
+#define	MODCTL_SWITCH(parent, prefix, name, least, most, handler, text)					\
+	SYSCTL_PROC(parent, OID_AUTO, name, CTLTYPE_INT | CTLFLAG_RW | CTLFLAG_VNET | CTLFLAG_MPSAFE,	\
+	    &VNET_NAME(prefix##name), MODCTL_BOUNDS(least, most), handler, "I", text)
 int	modctl_switch(SYSCTL_HANDLER_ARGS);
+/* One of each network stack's counters: of the array of counter_u64_t, the one of this index. */
+#define	MODCTL_COUNTER(parent, array, index, name, text)						\
+	SYSCTL_PROC(parent, OID_AUTO, name, CTLTYPE_U64 | CTLFLAG_RD | CTLFLAG_VNET | CTLFLAG_MPSAFE,	\
+	    &VNET_NAME(array), index, modctl_counter, "QU", text)
+int	modctl_counter(SYSCTL_HANDLER_ARGS);
 
 /* A hook on packets in: before those that are there, or behind them. NULL where there is no memory. */
 pfil_hook_t modctl_hook(const char *module, const char *name, pfil_head_t head, enum pfil_types type, pfil_mbuf_chk_t check,

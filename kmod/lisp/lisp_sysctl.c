@@ -50,9 +50,8 @@ lisp_sysctl_switch(SYSCTL_HANDLER_ARGS)
 	return (0);
 }
 
-#define	LISP_SWITCH(name, least, most, text)								\
-	SYSCTL_PROC(_net_inet_lisp, OID_AUTO, name, CTLTYPE_INT | CTLFLAG_RW | CTLFLAG_VNET | CTLFLAG_MPSAFE,	\
-	    &VNET_NAME(lisp_##name), MODCTL_BOUNDS(least, most), lisp_sysctl_switch, "I", text)
+#define	LISP_SWITCH(name, least, most, text)	\
+	MODCTL_SWITCH(_net_inet_lisp, lisp_, name, least, most, lisp_sysctl_switch, text)
 
 LISP_SWITCH(source_check, 0, 1, "Decapsulate only from an RLOC of the inner source's mapping");
 LISP_SWITCH(glean, 0, 1, "Learn the path of return traffic from decapsulated packets");

@@ -18,9 +18,8 @@ SYSCTL_DECL(_net_inet);
 SYSCTL_NODE(_net_inet, OID_AUTO, mptcp, CTLFLAG_RW | CTLFLAG_MPSAFE, NULL, "Multipath TCP");
 static SYSCTL_NODE(_net_inet_mptcp, OID_AUTO, stats, CTLFLAG_RD | CTLFLAG_MPSAFE, NULL, "Counters");
 
-#define	MPTCP_SWITCH(name, least, most, text)								\
-	SYSCTL_PROC(_net_inet_mptcp, OID_AUTO, name, CTLTYPE_INT | CTLFLAG_RW | CTLFLAG_VNET | CTLFLAG_MPSAFE,	\
-	    &VNET_NAME(mptcp_##name), MODCTL_BOUNDS(least, most), modctl_switch, "I", text)
+#define	MPTCP_SWITCH(name, least, most, text)	\
+	MODCTL_SWITCH(_net_inet_mptcp, mptcp_, name, least, most, modctl_switch, text)
 
 MPTCP_SWITCH(enabled, 0, 1, "New connections ask for MPTCP");
 MPTCP_SWITCH(syn_retries, 0, 12, "SYNs sent again with MP_CAPABLE before one goes without");
@@ -55,17 +54,8 @@ mptcp_sysctl_scheduler(SYSCTL_HANDLER_ARGS)
 SYSCTL_PROC(_net_inet_mptcp, OID_AUTO, scheduler, CTLTYPE_STRING | CTLFLAG_RW | CTLFLAG_VNET | CTLFLAG_MPSAFE, NULL, 0,
     mptcp_sysctl_scheduler, "A", "Which subflow sends next: minrtt or roundrobin");
 
-static int
-mptcp_sysctl_counter(SYSCTL_HANDLER_ARGS)
-{
-	uint64_t value = counter_u64_fetch(V_mptcp_counters[arg2]);
-
-	return (sysctl_handle_64(oidp, &value, 0, req));
-}
-
-#define	MPTCP_COUNTER_SYSCTL(name, text)								\
-	SYSCTL_PROC(_net_inet_mptcp_stats, OID_AUTO, name, CTLTYPE_U64 | CTLFLAG_RD | CTLFLAG_VNET | CTLFLAG_MPSAFE,	\
-	    NULL, MPTCP_CNT_##name, mptcp_sysctl_counter, "QU", text);
+#define	MPTCP_COUNTER_SYSCTL(name, text)	\
+	MODCTL_COUNTER(_net_inet_mptcp_stats, mptcp_counters, MPTCP_CNT_##name, name, text);
 MPTCP_COUNTERS(MPTCP_COUNTER_SYSCTL)
 #undef MPTCP_COUNTER_SYSCTL
 

@@ -32,10 +32,8 @@ SYSCTL_UINT(_net_inet_tproxy, OID_AUTO, max_flows, CTLFLAG_RWTUN, &tproxy_max_fl
 SYSCTL_UINT(_net_inet_tproxy, OID_AUTO, buckets, CTLFLAG_RDTUN, &tproxy_buckets, 0,
     "Size of the hash table of flows");
 
-/* Switches are per network stack. */
-#define	TPROXY_SWITCH(name, least, most, text)								\
-	SYSCTL_PROC(_net_inet_tproxy, OID_AUTO, name, CTLTYPE_INT | CTLFLAG_RW | CTLFLAG_VNET | CTLFLAG_MPSAFE,	\
-	    &VNET_NAME(tproxy_##name), MODCTL_BOUNDS(least, most), modctl_switch, "I", text)
+#define	TPROXY_SWITCH(name, least, most, text)	\
+	MODCTL_SWITCH(_net_inet_tproxy, tproxy_, name, least, most, modctl_switch, text)
 
 TPROXY_SWITCH(connect_timeout, 1, 3600, "Seconds a registered flow may wait for its connection");
 TPROXY_SWITCH(linger, 0, 3600, "Seconds late packets are kept from the server after the connection is gone");
@@ -43,17 +41,8 @@ TPROXY_SWITCH(hold_ms, TPROXY_ABI_HOLD_LEAST, TPROXY_ABI_HOLD_MOST,
     "Milliseconds a captured SYN is held where who captures does not say; then it passes");
 TPROXY_SWITCH(hold_max, 0, 65536, "Most captured SYNs held at a time; others pass");
 
-static int
-tproxy_sysctl_counter(SYSCTL_HANDLER_ARGS)
-{
-	uint64_t value = counter_u64_fetch(V_tproxy_counters[arg2]);
-
-	return (sysctl_handle_64(oidp, &value, 0, req));
-}
-
-#define	TPROXY_COUNTER_SYSCTL(name, text)								\
-	SYSCTL_PROC(_net_inet_tproxy_stats, OID_AUTO, name, CTLTYPE_U64 | CTLFLAG_RD | CTLFLAG_VNET | CTLFLAG_MPSAFE,	\
-	    NULL, TPROXY_CNT_##name, tproxy_sysctl_counter, "QU", text);
+#define	TPROXY_COUNTER_SYSCTL(name, text)	\
+	MODCTL_COUNTER(_net_inet_tproxy_stats, tproxy_counters, TPROXY_CNT_##name, name, text);
 TPROXY_COUNTERS(TPROXY_COUNTER_SYSCTL)
 #undef TPROXY_COUNTER_SYSCTL
 
