@@ -28,71 +28,28 @@ import { nativePart } from '../../src/native/index.js';
 import { createFreeBsdPlatform } from '../../src/platform/freebsd/index.js';
 import { selectPlatform } from '../../src/platform/select.js';
 import { systemClock } from '../../src/platform/system-clock.js';
+import type { AgentSite } from './agent-end.js';
 import { AgentLink, remoteNative } from './agent-link.js';
-import { noControl } from './in-process.js';
+import { accessConfig, noControl } from './in-process.js';
 import { mptcpCounters } from './linux-counters.js';
 import { Wire } from './wire.js';
 
-export interface ChainSite {
-  directory: string;
-  /** Where the agent is reached. */
-  port: number;
-}
-
-const site = JSON.parse(process.argv[2] ?? '') as ChainSite;
+const site = JSON.parse(process.argv[2] ?? '') as AgentSite;
 const PORT = 5001;
 
-/** Whom servers see. */
-const SOURCES: Record<string, string> = {
-  nat: 'nat = ["192.0.2.8/30"]',
-  client: 'source = "client"\n\n[[lisp.database]]\neid = "198.18.1.0/24"',
-};
-
-const CONFIG = (source: string): string => `roles = ["access"]
-state_dir = ${JSON.stringify(join(site.directory, 'state'))}
-
-[api]
-socket = ${JSON.stringify(join(site.directory, 'amptcpd.sock'))}
-
-[log]
-level = "debug"
-
-[[rloc]]
-address = "203.0.111.1"
-
-[[rloc]]
-address = "203.0.112.1"
-
-[lisp]
-device = "lisp0"
-
-[lisp.probe]
-interval_ms = 3600000
-timeout_ms = 60000
-failures = 100
-
-# Two paths; one; two, to a server without MPTCP.
-[[lisp.mapping]]
-eid = "198.18.2.0/24"
-rlocs = [{ address = "203.0.121.1", priority = 1, weight = 1 }, { address = "203.0.122.1", priority = 1, weight = 1 }]
-
-[[lisp.mapping]]
-eid = "198.18.4.0/24"
-rlocs = [{ address = "203.0.121.1", priority = 1, weight = 1 }]
-
-[[lisp.mapping]]
-eid = "198.18.5.0/24"
-rlocs = [{ address = "203.0.121.1", priority = 1, weight = 1 }, { address = "203.0.122.1", priority = 1, weight = 1 }]
-
-[intercept]
-interfaces = ["epair0b"]
-ports = ["5001-5099"]
-include = ["198.18.0.0/16"]
-${SOURCES[source]}
-
-[mptcp]
-connect_timeout_ms = 10000
-`;
+const CONFIG = (source: string): string =>
+  accessConfig({
+    directory: site.directory,
+    mappings: [
+      ['198.18.2.0/24', '203.0.121.1', '203.0.122.1'],
+      ['198.18.4.0/24', '203.0.121.1'],
+      // A server without MPTCP.
+      ['198.18.5.0/24', '203.0.121.1', '203.0.122.1'],
+    ],
+    include: ['198.18.0.0/16'],
+    source: source === 'client' ? { clients: ['198.18.1.0/24'] } : { nat: ['192.0.2.8/30'] },
+    connectTimeoutMs: 10_000,
+  });
 
 /** EIDs of the access side: the gateway's own, its clients'. */
 const ACCESS = ['192.0.2.8/30', '198.18.1.0/24'];

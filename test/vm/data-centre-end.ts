@@ -21,16 +21,11 @@ import { createLog } from '../../src/daemon/log.js';
 import { State } from '../../src/daemon/state.js';
 import { createFreeBsdPlatform } from '../../src/platform/freebsd/index.js';
 import { systemClock } from '../../src/platform/system-clock.js';
+import type { AgentSite } from './agent-end.js';
 import { AgentLink, remoteNative } from './agent-link.js';
 import { MortalClock, noControl } from './in-process.js';
 
-export interface DataCentreSite {
-  directory: string;
-  /** Where the agent is reached. */
-  port: number;
-}
-
-const site = JSON.parse(process.argv[2] ?? '') as DataCentreSite;
+const site = JSON.parse(process.argv[2] ?? '') as AgentSite;
 
 const CONFIG = `roles = ["data-centre"]
 state_dir = ${JSON.stringify(join(site.directory, 'state'))}

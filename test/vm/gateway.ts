@@ -18,63 +18,25 @@ import type { Native } from '../../src/native/index.js';
 import { createFreeBsdPlatform } from '../../src/platform/freebsd/index.js';
 import { ANCHOR } from '../../src/platform/freebsd/pf-rules.js';
 import { systemClock } from '../../src/platform/system-clock.js';
-import { AGENT, freePort } from './agent-address.js';
+import { agentDevice, freePort } from './agent-end.js';
 import { AgentLink, remoteNative } from './agent-link.js';
-import { MortalClock, noControl } from './in-process.js';
+import { accessConfig, MortalClock, noControl } from './in-process.js';
 import type { HostSide, ScenarioContext } from './scenarios.js';
 
-/** Servers see the gateway's addresses, or those of the clients. */
-const SOURCES = {
-  nat: 'nat = ["192.0.2.8/30", "2001:db8:9::8/126"]',
-  client: `source = "client"
-
-[[lisp.database]]
-eid = "198.18.1.0/24"
-
-[[lisp.database]]
-eid = "2001:db8:1::/64"`,
-};
-
-const CONFIG = (directory: string, source: keyof typeof SOURCES): string => `roles = ["access"]
-state_dir = ${JSON.stringify(join(directory, 'state'))}
-
-[api]
-socket = ${JSON.stringify(join(directory, 'amptcpd.sock'))}
-
-[log]
-level = "debug"
-
-[[rloc]]
-address = "203.0.111.1"
-
-[[rloc]]
-address = "203.0.112.1"
-
-[lisp]
-device = "lisp0"
-
-[lisp.probe]
-interval_ms = 3600000
-timeout_ms = 60000
-failures = 100
-
-[[lisp.mapping]]
-eid = "198.18.2.0/24"
-rlocs = [{ address = "203.0.121.1", priority = 1, weight = 1 }, { address = "203.0.122.1", priority = 1, weight = 1 }]
-
-[[lisp.mapping]]
-eid = "2001:db8:2::/64"
-rlocs = [{ address = "203.0.122.1", priority = 1, weight = 1 }]
-
-[intercept]
-interfaces = ["epair0b"]
-ports = ["5001-5099"]
-include = ["198.18.0.0/16", "2001:db8::/32"]
-${SOURCES[source]}
-
-[mptcp]
-connect_timeout_ms = 2000
-`;
+const CONFIG = (directory: string, source: string): string =>
+  accessConfig({
+    directory,
+    mappings: [
+      ['198.18.2.0/24', '203.0.121.1', '203.0.122.1'],
+      ['2001:db8:2::/64', '203.0.122.1'],
+    ],
+    include: ['198.18.0.0/16', '2001:db8::/32'],
+    source:
+      source === 'client'
+        ? { clients: ['198.18.1.0/24', '2001:db8:1::/64'] }
+        : { nat: ['192.0.2.8/30', '2001:db8:9::8/126'] },
+    connectTimeoutMs: 2000,
+  });
 
 /** As the port builds it; it cannot be loaded here, but that it compiles and links is seen. */
 async function buildAddon(
@@ -119,7 +81,7 @@ export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
 
   const start = async ([source = 'nat']: string[]): Promise<string> => {
     const file = join(directory, 'amptcpd.toml');
-    writeFileSync(file, CONFIG(directory, source as keyof typeof SOURCES));
+    writeFileSync(file, CONFIG(directory, source));
     const { config } = loadConfig(file);
     link = await AgentLink.open('127.0.0.1', port);
     const remote = remoteNative(link);
@@ -179,12 +141,7 @@ export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
   };
   return {
     prefix: [],
-    devices: [
-      '-netdev',
-      `user,id=host,restrict=on,hostfwd=tcp:127.0.0.1:${port}-${AGENT.address}:${AGENT.port}`,
-      '-device',
-      'virtio-net-device,netdev=host',
-    ],
+    devices: agentDevice(context.nic, port),
     async request(words) {
       const [name = '', ...rest] = words.split(' ');
       const command = commands[name];

@@ -30,15 +30,10 @@ import type {
   RegistrationList,
   Status,
 } from '../../src/daemon/api/schema.js';
+import type { AgentSite } from './agent-end.js';
 import { mptcpCounters } from './linux-counters.js';
 
-export interface Site {
-  directory: string;
-  /** Where the agent is reached. */
-  agent: string;
-}
-
-const site = JSON.parse(process.argv[2] ?? '') as Site;
+const site = JSON.parse(process.argv[2] ?? '') as AgentSite;
 const here = fileURLToPath(new URL('.', import.meta.url));
 const program = fileURLToPath(new URL('../../src/daemon/main.js', import.meta.url));
 
@@ -239,7 +234,7 @@ const commands: Record<string, (words: string[]) => Promise<string> | string> = 
   gateway: ([how]) => startDaemon('gateway', gatewayConfig(how === 'patient' ? PATIENT : QUICK), [], {}),
   start: ([role = 'xtr']) =>
     startDaemon('xtr', siteConfig(role), ['--import', join(here, 'as-freebsd.js')], {
-      AMPTCP_AGENT: site.agent,
+      AMPTCP_AGENT: `127.0.0.1:${site.port}`,
     }),
   stop: () => endDaemon('xtr', 'SIGTERM'),
   kill: () => endDaemon('xtr', 'SIGKILL'),
