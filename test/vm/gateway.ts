@@ -23,11 +23,13 @@ import { AgentLink, remoteNative } from './agent-link.js';
 import { accessConfig, MortalClock, noControl } from './in-process.js';
 import type { HostSide, ScenarioContext } from './scenarios.js';
 
-const CONFIG = (directory: string, source: string): string =>
+const RLOCS = ['203.0.121.1', '203.0.122.1'];
+
+const CONFIG = (directory: string, source: string, rlocs = RLOCS): string =>
   accessConfig({
     directory,
     mappings: [
-      ['198.18.2.0/24', '203.0.121.1', '203.0.122.1'],
+      ['198.18.2.0/24', ...rlocs],
       ['2001:db8:2::/64', '203.0.122.1'],
     ],
     include: ['198.18.0.0/16', '2001:db8::/32'],
@@ -79,8 +81,8 @@ export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
   let parts: Native | undefined;
   let clock = new MortalClock();
 
+  const file = join(directory, 'amptcpd.toml');
   const start = async ([source = 'nat']: string[]): Promise<string> => {
-    const file = join(directory, 'amptcpd.toml');
     writeFileSync(file, CONFIG(directory, source));
     const { config } = loadConfig(file);
     link = await AgentLink.open('127.0.0.1', port);
@@ -109,8 +111,18 @@ export async function gatewayHost(context: ScenarioContext): Promise<HostSide> {
           .listPins()
           .map(({ flow, path }) => [flow.local.address, flow.remote.port, path]),
       ),
+    /** RLOCs that live connections use. */
+    used: () =>
+      (daemon?.gateway?.list() ?? [])
+        .flatMap(({ subflows }) => [...subflows.values()].map(({ path }) => path?.remote ?? 'none'))
+        .join(' '),
     plane: () => JSON.stringify(daemon?.platform.plane.stats()),
     reload: async () => JSON.stringify(await daemon!.reload()),
+    /** The server's site has these RLOCs and no other. */
+    rlocs: async (rlocs) => {
+      writeFileSync(file, CONFIG(directory, 'nat', rlocs));
+      return JSON.stringify(await daemon!.reload());
+    },
     bypass: async () => JSON.stringify(await daemon!.platform.interceptor.listBypass()),
     /** What a daemon does whose guard has died: it may not run pfctl(8), but was handed a descriptor. */
     flush: () => {

@@ -164,6 +164,21 @@ start_agent
 ask start
 result $? "the daemon starts again: $answer"
 expect "... and proxies" jexec ha $flow send -n 100000 198.18.2.10 5001
+
+# Plain TCP: nothing comes through by the path the connection uses, and the site gives up its RLOC.
+jexec ha $flow send -n 800000 -r 50000 -t 300 198.18.2.10 5001 >/tmp/moved 2>&1 &
+moved=$!
+on() { ask used; [ "$answer" = "$1" ]; }
+expect "a connection over the first path" wait_for 30 on 203.0.121.1
+jexec p1 route -q add -host 203.0.121.1 127.0.0.1 -blackhole
+ask rlocs 203.0.122.1
+result $? "... whose RLOC the site gives up: $answer"
+wait $moved
+result $? "... goes on over the second, same octets at both ends, both ways ($(tail -1 /tmp/moved))"
+ask counters
+case $answer in *'"subflowsMoved":1'*) ok "... as the daemon says" ;; *) not_ok "as the daemon says: $answer" ;; esac
+jexec p1 route -q delete -host 203.0.121.1
+
 ask stop
 result $? "the daemon stops"
 wait $agent
