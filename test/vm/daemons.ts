@@ -35,11 +35,15 @@ export function completeConfig(text: string, home: string): string {
 export const nodeInGuest = ({ target }: VmEnvironment): boolean =>
   target.kind === 'tree' && existsSync(join(target.root, 'usr', 'local', 'bin', 'node'));
 
-/** Said at the start of each scenario with whole daemons, so that nobody takes one run for the other. */
-export const whereTheyRun = (scenario: string, environment: VmEnvironment): string =>
+/** Said at the start of each scenario with daemons, so that nobody takes one run for the other. The guest says what its `node` is. */
+export const whereTheyRun = (
+  scenario: string,
+  environment: VmEnvironment,
+  what: 'daemon' | 'guard and daemon' = 'guard and daemon',
+): string =>
   nodeInGuest(environment)
-    ? `# ${scenario}: Node.js is in the guest: guard and daemon run there, natively`
-    : `# ${scenario}: no Node.js in the guest: guard and daemon are processes of the host, agents in the guest are their kernel (the native run has not been made)`;
+    ? `# ${scenario}: usr/local/bin/node is in the guest: ${what} there, natively`
+    : `# ${scenario}: no Node.js in the guest: ${what} on the host, agents in the guest are the kernel (this is not the native run)`;
 
 /** For the native run: the package with its addon is in the stage already; here, a folder for each daemon. */
 export function stageConfigs(directory: string, scenario: string, site: DaemonsSite): void {
@@ -53,5 +57,17 @@ export function stageConfigs(directory: string, scenario: string, site: DaemonsS
     copyFileSync(join(to, `${first}.toml`), join(to, 'amptcpd.toml'));
     writeFileSync(join(to, 'jail'), `${agent.jail}\n`);
     writeFileSync(join(to, 'group'), `${gid ?? 0}\n`);
+  }
+}
+
+/** For the native run of the gateway's scenarios: what drives the daemon is put beside its package. */
+export function stageDriver(project: string, directory: string, scenarios: string[]): void {
+  const to = join(directory, 'package', 'usr', 'local', 'lib', 'amptcp', 'dist', 'test', 'vm');
+  mkdirSync(to, { recursive: true });
+  for (const name of ['gateway-native', 'gateway-daemon', 'in-process'])
+    copyFileSync(join(project, 'dist', 'test', 'vm', `${name}.js`), join(to, `${name}.js`));
+  for (const scenario of scenarios) {
+    mkdirSync(join(directory, 'native', scenario), { recursive: true });
+    writeFileSync(join(directory, 'native', scenario, 'driver'), '');
   }
 }

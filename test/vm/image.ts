@@ -16,7 +16,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { controlSite } from './control.js';
-import { nodeInGuest, stageConfigs } from './daemons.js';
+import { nodeInGuest, stageConfigs, stageDriver } from './daemons.js';
 import type { Tools, VmEnvironment } from './environment.js';
 import { guardSite } from './guard.js';
 
@@ -214,26 +214,16 @@ function readBinding(file: string): {
   };
 }
 
-/** Node's own headers (uv.h); node-gyp fetches them, packages put them beside the program. */
-function nodeHeaders(): string | undefined {
-  const beside = join(dirname(process.execPath), '..', 'include', 'node');
-  return existsSync(join(beside, 'uv.h')) ? beside : undefined;
-}
-
 /**
- * The addon for FreeBSD, from binding.gyp's own lists, against the sysroot and Node's headers: every warning is an error.
- * Returns how many files it has, or why it was not tried.
+ * The addon for FreeBSD, from binding.gyp's own lists, against the sysroot: every warning is an error. Returns how many
+ * files it has.
  */
 export async function buildAddon(
   project: string,
   temporary: string,
   environment: VmEnvironment,
   tools: Tools,
-): Promise<number | string> {
-  const headers = nodeHeaders();
-  if (headers === undefined) {
-    return "Node's headers are not beside it";
-  }
+): Promise<number> {
   const directory = join(project, 'src', 'native');
   const modules = join(project, 'node_modules');
   const binding = readBinding(join(directory, 'binding.gyp'));
@@ -252,7 +242,7 @@ export async function buildAddon(
     ...target,
     ...['-fPIC', '-O2', '-Wall', '-Wextra', '-Werror', '-Wno-unused-parameter', '-fvisibility=hidden'],
     ...binding.defines.map((define) => `-D${define}`),
-    ...[join(modules, 'node-addon-api'), join(modules, 'node-api-headers', 'include'), headers].map(
+    ...[join(modules, 'node-addon-api'), join(modules, 'node-api-headers', 'include')].map(
       (path) => `-I${path}`,
     ),
     ...list(binding.include_dirs).map((path) => `-I${join(directory, path)}`),
@@ -333,6 +323,9 @@ async function stagePackage(project: string, guest: string, directory: string): 
 /** Scenarios with whole daemons. */
 const SITES = { guard: guardSite, control: controlSite };
 
+/** Those that drive a daemon themselves. */
+const DRIVEN = ['gateway', 'client-source'];
+
 /** The addon as the port builds it. */
 export async function buildPortAddon(
   project: string,
@@ -340,11 +333,6 @@ export async function buildPortAddon(
   environment: VmEnvironment,
   tools: Tools,
 ): Promise<void> {
-  const include = [join(dirname(process.execPath), '..', 'include', 'node'), '/usr/include/node'].find(
-    (place) => existsSync(join(place, 'uv.h')),
-  );
-  if (include === undefined)
-    throw new StepError('building the addon', "Node's uv.h is not on this host (Debian: libnode-dev)");
   const target = `--target=x86_64-unknown-freebsd14.0 --sysroot=${environment.sysroot}`;
   await run(
     'building the addon by the script of the port',
@@ -354,7 +342,6 @@ export async function buildPortAddon(
       CC: `${tools.clang} ${target}`,
       CXX: `${tools.clang.replace(/clang(-\d+)?$/, 'clang++$1')} ${target} -stdlib=libc++`,
       LDFLAGS: `--ld-path=${tools.lld}`,
-      NODE_INCLUDE: include,
     },
   );
 }
@@ -488,13 +475,17 @@ export async function prepare(
   );
   if (scenarios.includes('rc')) {
     await stagePackage(project, guest, directory);
-  } else if (nodeInGuest(environment) && Object.keys(SITES).some((name) => scenarios.includes(name))) {
+  } else if (
+    nodeInGuest(environment) &&
+    [...Object.keys(SITES), ...DRIVEN].some((name) => scenarios.includes(name))
+  ) {
     const addon = join(temporary, 'native.node');
     await buildPortAddon(project, addon, environment, tools);
     const script = join(project, 'src', 'setup', 'stage.mjs');
     const destination = join(directory, 'package');
     await run('staging the package', process.execPath, [script, '--destdir', destination, '--addon', addon]);
     for (const [name, site] of Object.entries(SITES)) stageConfigs(directory, name, site);
+    stageDriver(project, directory, DRIVEN);
   }
   for (const name of readdirSync(guest)) {
     if (name === 'rc' || name.endsWith('.sh')) {

@@ -3,8 +3,7 @@
 #
 # Builds the addon for FreeBSD without node-gyp: in a port, and from another system to see that it compiles and links.
 #
-#	build.sh OUTPUT		CC, CXX, CFLAGS, CXXFLAGS, LDFLAGS as make(1) and ports set them;
-#				NODE_INCLUDE: where Node's uv.h is (/usr/local/include/node)
+#	build.sh OUTPUT		CC, CXX, CFLAGS, CXXFLAGS, LDFLAGS as make(1) and ports set them
 set -eu
 output=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,8 +17,7 @@ warn="-Wall -Wextra -Wno-unused-parameter -Werror"
 common="-fPIC -fvisibility=hidden -O2 $defines $warn"
 includes="-I../../kmod/core -I../../kmod/lisp -I../../kmod/mptcp -I../../kmod/tproxy -Icommon -Ifreebsd"
 # The root may have blanks in its path: given as arguments, one each.
-set -- -I"$root/node_modules/node-addon-api" -I"$root/node_modules/node-api-headers/include" \
-    -isystem "${NODE_INCLUDE:-/usr/local/include/node}"
+set -- -I"$root/node_modules/node-addon-api" -I"$root/node_modules/node-api-headers/include"
 
 n=0
 for source in common/*.c freebsd/*.c ../../kmod/core/lisp_*.c; do

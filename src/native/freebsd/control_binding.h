@@ -2,13 +2,11 @@
 #ifndef AMPTCP_CONTROL_BINDING_H
 #define AMPTCP_CONTROL_BINDING_H
 
-/* What the bindings of our modules' control devices share: watching a descriptor, addresses and lists as JavaScript has them. */
+/* What the bindings of our modules' control devices share: addresses and lists as JavaScript has them. */
 #include <fcntl.h>
-#include <uv.h>
 
 #include <cerrno>
 #include <cstdlib>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -81,55 +79,6 @@ inline void SetNonBlocking(Napi::Env env, int fd)
 {
 	Check(env, fcntl(fd, F_SETFL, O_NONBLOCK) == -1 ? errno : 0, "a descriptor that does not wait");
 }
-
-/* Calls JavaScript while there is something to read; lives until libuv has closed it, which is after its owner is gone. */
-class Watcher {
-public:
-	/* `unref`: the descriptor alone does not keep the process. */
-	static Watcher *Start(Napi::Env env, int fd, Napi::Value callback, bool unref = false)
-	{
-		uv_loop_t *loop;
-		if (napi_get_uv_event_loop(env, &loop) != napi_ok)
-			throw SystemError(env, "event loop", EIO);
-		auto watcher = std::make_unique<Watcher>();
-		watcher->env_ = env;
-		watcher->wake_ = Napi::Persistent(callback.As<Napi::Function>());
-		watcher->poll_.data = watcher.get();
-		Check(env, -uv_poll_init(loop, &watcher->poll_, fd), "watching a descriptor");
-		Watcher *started = watcher.release();
-		int error = uv_poll_start(&started->poll_, UV_READABLE, [](uv_poll_t *poll, int, int) {
-			auto *self = static_cast<Watcher *>(poll->data);
-			Napi::HandleScope scope(self->env_);
-			try {
-				self->wake_.MakeCallback(Napi::Env(self->env_).Global(), {});
-			} catch (const Napi::Error &e) {
-				e.ThrowAsJavaScriptException();
-			}
-		});
-		if (error != 0) {
-			Stop(started);
-			throw SystemError(env, "watching a descriptor", -error);
-		}
-		if (unref)
-			uv_unref(reinterpret_cast<uv_handle_t *>(&started->poll_));
-		return started;
-	}
-
-	/* Null: nothing. */
-	static void Stop(Watcher *watcher)
-	{
-		if (watcher == nullptr)
-			return;
-		uv_poll_stop(&watcher->poll_);
-		uv_close(reinterpret_cast<uv_handle_t *>(&watcher->poll_),
-		    [](uv_handle_t *handle) { delete static_cast<Watcher *>(handle->data); });
-	}
-
-private:
-	uv_poll_t poll_;
-	napi_env env_;
-	Napi::FunctionReference wake_;
-};
 
 } // namespace amptcp
 

@@ -14,6 +14,7 @@
 #include "divert.h"
 #include "sockets_binding.h"
 #include "tproxyctl.h"
+#include "watcher.h"
 
 namespace amptcp {
 namespace {

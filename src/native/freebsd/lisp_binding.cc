@@ -11,6 +11,7 @@
 
 #include "control_binding.h"
 #include "lispctl.h"
+#include "watcher.h"
 
 namespace amptcp {
 namespace {

@@ -8,6 +8,7 @@
 #include "descriptors.h"
 #include "mptcpctl.h"
 #include "sockets_binding.h"
+#include "watcher.h"
 
 namespace amptcp {
 namespace {

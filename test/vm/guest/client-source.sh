@@ -43,11 +43,6 @@ jexec xa ifconfig vtnet0 inet 10.0.2.15/24 up
 jexec xa pfctl -q -f /tmp/pf.conf 2>/dev/null
 jexec xa pfctl -q -e 2>/dev/null
 
-start_agent() {
-	jexec xa /amptcp/agent 10.0.2.15 4343 &
-	agent=$!
-	wait_for 10 listening xa 4343
-}
 start_agent
 ask start client
 started=$?

@@ -59,11 +59,6 @@ watch_server
 
 theirs() { jexec xa sysctl -n net.inet.mptcp.stats.$1; }
 flows() { jexec xa sysctl -n net.inet.tproxy.stats.$1; }
-start_agent() {
-	jexec xa /amptcp/agent 10.0.2.15 4343 &
-	agent=$!
-	wait_for 10 listening xa 4343
-}
 start_agent
 ask start
 started=$?

@@ -58,11 +58,6 @@ RULES
 ifconfig vtnet0 vnet xa
 jexec xa ifconfig vtnet0 inet 10.0.2.15/24 up
 
-start_agent() {
-	jexec xa /amptcp/agent 10.0.2.15 4343 &
-	agent=$!
-	wait_for 10 listening xa 4343
-}
 start_agent
 ask start
 case $answer in *'pf is not enabled'*) ok "without pf the daemon does not start, and says why" ;; *) not_ok "without pf: $answer" ;; esac

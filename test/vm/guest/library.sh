@@ -218,6 +218,17 @@ ask() {
 	case $answer in failed*) return 1 ;; esac
 }
 
+# start_agent: in xa, where the gateway is; or, where Node.js is in the guest, the process that is driven there.
+start_agent() {
+	if is_native start; then
+		native_driver_start
+		return
+	fi
+	jexec xa /amptcp/agent 10.0.2.15 4343 &
+	agent=$!
+	wait_for 10 listening xa 4343
+}
+
 # far_site: what is behind xb, set up by hand: 192.0.2.8/30 and 2001:db8:9::8/126 are the gateway's EIDs.
 far_site() {
 	jexec xb ifconfig lisp create >/dev/null

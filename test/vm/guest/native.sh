@@ -4,16 +4,44 @@
 # them without an agent. Sourced by library.sh; the scenarios are the same, word for word.
 #
 # The files come from test/vm/daemons.ts: native/SCENARIO/NAME/{jail,group,amptcpd.toml,VARIANT.toml}; the package from stage.mjs.
-#
-# No Node.js for FreeBSD was at hand so far: this has been read, and its commands tried, but no scenario has been run by it.
+# Where there is a file native/SCENARIO/driver instead, all words are for gateway-native.js, one process in jail xa.
 
 native_from=/amptcp/native/$(kenv -q amptcp.scenario)
-native_main=/amptcp/package/usr/local/lib/amptcp/dist/src/daemon/main.js
+native_dist=/amptcp/package/usr/local/lib/amptcp/dist
+native_main=$native_dist/src/daemon/main.js
+native_node=/usr/local/bin/node
 
 # is_native WORDS...: whether these words to the daemons are for here.
 is_native() {
 	[ -d "$native_from" ] || return 1
+	[ ! -e "$native_from/driver" ] || return 0
 	[ "$1" = since ] || [ -d "$native_from/${2:-.}" ]
+}
+
+# native_runtime: what it is that has the name node, in its own words.
+native_runtime() {
+	cat >/tmp/runtime.mjs <<'JS'
+const { bun, deno, node } = process.versions;
+const other = bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : undefined;
+console.log(other ? `${other} in the place of Node.js (its node: ${node})` : `Node.js ${node}`, 'on', process.platform, process.arch);
+JS
+	$native_node /tmp/runtime.mjs </dev/null 2>&1 | tail -1
+}
+
+# native_say_runtime: once.
+native_say_runtime() {
+	mkdir -p /var/native
+	[ -e /var/native/told ] || note "native: daemons are run by $(native_runtime)"
+	: >/var/native/told
+}
+
+# native_driver_start: in the place of an agent; its process id in $agent.
+native_driver_start() {
+	native_say_runtime
+	rm -f /var/native/driver
+	jexec xa $native_node $native_dist/test/vm/gateway-native.js /var/native </dev/null 2>&1 &
+	agent=$!
+	wait_for 120 [ -S /var/native/driver ]
 }
 
 # native_http METHOD NAME PATH: the body, on one line.
@@ -39,15 +67,21 @@ native_failed() {
 }
 
 native() {
+	if [ -e "$native_from/driver" ]; then
+		_answer=$(echo "$*" | nc -U -w 120 /var/native/driver 2>/dev/null)
+		echo "${_answer:-failed no answer}"
+		return
+	fi
 	_verb=$1 _name=${2:-} _home=/var/native/${2:-}
 	_began=$(/amptcp/privileges -t)
 	case $_verb in
 	start)
+		native_say_runtime >&3
 		if [ ! -d "$_home" ]; then
 			mkdir -p "$_home"
 			native config "$_name" amptcpd >/dev/null
 		fi
-		jexec "$(cat "$native_from/$_name/jail")" /usr/local/bin/node $native_main --config "$_home/amptcpd.toml" \
+		jexec "$(cat "$native_from/$_name/jail")" $native_node $native_main --config "$_home/amptcpd.toml" \
 		    </dev/null >>"$_home/log" 2>&1 &
 		echo $! >"$_home/pid"
 		for _n in $(jot 600); do
