@@ -62,7 +62,7 @@ export function stageConfigs(directory: string, scenario: string, site: DaemonsS
 
 /** For the native run of the gateway's scenarios: what drives the daemon is put beside its package. */
 export function stageDriver(project: string, directory: string, scenarios: string[]): void {
-  const to = join(directory, 'package', 'usr', 'local', 'lib', 'amptcp', 'dist', 'test', 'vm');
+  const to = join(directory, 'native', 'package', 'usr', 'local', 'lib', 'amptcp', 'dist', 'test', 'vm');
   mkdirSync(to, { recursive: true });
   for (const name of ['gateway-native', 'gateway-daemon', 'in-process'])
     copyFileSync(join(project, 'dist', 'test', 'vm', `${name}.js`), join(to, `${name}.js`));

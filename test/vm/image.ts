@@ -475,14 +475,16 @@ export async function prepare(
   );
   if (scenarios.includes('rc')) {
     await stagePackage(project, guest, directory);
-  } else if (
+  }
+  if (
     nodeInGuest(environment) &&
     [...Object.keys(SITES), ...DRIVEN].some((name) => scenarios.includes(name))
   ) {
     const addon = join(temporary, 'native.node');
     await buildPortAddon(project, addon, environment, tools);
     const script = join(project, 'src', 'setup', 'stage.mjs');
-    const destination = join(directory, 'package');
+    // Beside that of the scenario rc, which has a stand-in for Node.js in it.
+    const destination = join(directory, 'native', 'package');
     await run('staging the package', process.execPath, [script, '--destdir', destination, '--addon', addon]);
     for (const [name, site] of Object.entries(SITES)) stageConfigs(directory, name, site);
     stageDriver(project, directory, DRIVEN);

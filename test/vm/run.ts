@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { nodeInGuest } from './daemons.js';
 import { findTools, readEnvironment } from './environment.js';
 import type { Tools, VmEnvironment } from './environment.js';
 import { buildAddon, prepare, StepError } from './image.js';
@@ -82,7 +83,8 @@ async function runScenario(
     const options = {
       image: stage.image,
       kenv,
-      memoryMb: scenario.memoryMb ?? 1024,
+      // Two processes with a JavaScript engine each want some.
+      memoryMb: scenario.memoryMb ?? (nodeInGuest(environment) ? 2048 : 1024),
       cpus: scenario.cpus ?? 1,
       ...(scenario.icount === undefined ? {} : { icount: scenario.icount, waits: scenario.waits ?? false }),
       devices: host?.devices ?? [],

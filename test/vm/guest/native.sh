@@ -7,7 +7,7 @@
 # Where there is a file native/SCENARIO/driver instead, all words are for gateway-native.js, one process in jail xa.
 
 native_from=/amptcp/native/$(kenv -q amptcp.scenario)
-native_dist=/amptcp/package/usr/local/lib/amptcp/dist
+native_dist=/amptcp/native/package/usr/local/lib/amptcp/dist
 native_main=$native_dist/src/daemon/main.js
 native_node=/usr/local/bin/node
 
