@@ -168,28 +168,32 @@ deliver(struct mptcp_conn *mc, struct delivery *out, struct mbuf *m, uint32_t le
 	mc->mc_octets_received += length;
 }
 
-/* Octets of a subflow with their number: to the socket, to wait, or away. */
-static void
-place(struct mptcp_conn *mc, struct delivery *out, struct mbuf *chain, uint64_t dsn, uint32_t length)
+/*
+ * Octets of a subflow with their number: to the socket, to wait, or away. Without memory what is left is returned, and how much that is:
+ * they may have been acknowledged, so nobody sends them again.
+ */
+static struct mbuf *
+place(struct mptcp_conn *mc, struct delivery *out, struct mbuf *chain, uint64_t dsn, uint32_t length, uint32_t *left)
 {
 	struct mptcp_arrival arrival = { .dsn = dsn, .length = length };
 	struct mptcp_piece next;
 	struct mptcp_chunk *before;
 	struct piece *piece;
-	struct mbuf *head, *m, *skipped;
+	struct mbuf *head, *m;
 	uint32_t added, at = 0;
+
+	*left = 0;
 
 	while (mptcp_reassembly_next_piece(&mc->mc_reassembly, &arrival, &next)) {
 		if (next.offset > at) {
-			skipped = take_front(&chain, next.offset - at, length - at);
-			if (skipped == NULL)
-				break;
-			m_freem(skipped);
+			m_adj(chain, (int)(next.offset - at));
 			at = next.offset;
 		}
 		m = take_front(&chain, next.length, length - at);
-		if (m == NULL)
-			break;
+		if (m == NULL) {
+			*left = length - at;
+			return (chain);
+		}
 		at += next.length;
 		if (next.in_order) {
 			mptcp_reassembly_delivered(&mc->mc_reassembly, next.length);
@@ -241,6 +245,7 @@ place(struct mptcp_conn *mc, struct delivery *out, struct mbuf *chain, uint64_t 
 	}
 	if (arrival.beyond != 0)
 		mptcp_count(MPTCP_CNT_beyond_dropped);
+	return (NULL);
 }
 
 /* Adds octets [from, from + length) of sf_in to a mapping's checksum. True when the mapping is complete; `*good` then tells. */
@@ -364,10 +369,21 @@ sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out, 
 			mc->mc_shortage = true;
 			return;
 		}
-		place(mc, out, m, dsn, length);
+		m = place(mc, out, m, dsn, length, &left);
+		if (left > 0) {
+			m_last(m)->m_next = sf->sf_in;
+			if (sf->sf_in == NULL)
+				sf->sf_in_tail = m_last(m);
+			sf->sf_in = m;
+			sf->sf_in_length += left;
+			sf->sf_in_ssn -= left;
+			mc->mc_shortage = true;
+		}
 		MC_LOCK(mc);
 		mptcp_map_advance(&sf->sf_received, sf->sf_in_ssn);
 		MC_UNLOCK(mc);
+		if (left > 0)
+			return;
 	}
 }
 
