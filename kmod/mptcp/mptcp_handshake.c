@@ -584,7 +584,8 @@ handshake_hook(struct mbuf **mp, bool ipv6, int flags, struct handshake *h)
 
 	NET_EPOCH_ASSERT();
 	/* Hooks are linked before the module is up, and stay when it goes down. */
-	if (atomic_load_acq_int(&mptcp_running) == 0 || !V_mptcp_enabled || (out && (*mp)->m_pkthdr.rcvif != NULL) || !read_segment(*mp, ipv6, out, &segment))
+	if (atomic_load_acq_int(&mptcp_running) == 0 || !V_mptcp_enabled || (out && (*mp)->m_pkthdr.rcvif != NULL) ||
+	    !read_segment(*mp, ipv6, out, &segment))
 		return (PFIL_PASS);
 	switch (segment.flags & (TH_SYN | TH_ACK | TH_RST)) {
 	case TH_SYN:
@@ -660,7 +661,7 @@ mptcp_passive_init(struct tcpcb *tp, struct mptcp_subflow *sf)
 
 /* A connection for a child that is the first subflow of one. NULL: no memory. */
 static struct mptcp_conn *
-embryo(struct tcpcb *tp, struct mptcp_subflow *sf)
+embryo(struct tcpcb *tp)
 {
 	struct mptcp_conn *mc = mptcp_conn_alloc(curvnet, M_NOWAIT);
 
@@ -677,7 +678,7 @@ embryo(struct tcpcb *tp, struct mptcp_subflow *sf)
 static enum segment_verdict
 become_plain(struct tcpcb *tp, struct mptcp_subflow *sf)
 {
-	struct mptcp_conn *mc = embryo(tp, sf);
+	struct mptcp_conn *mc = embryo(tp);
 	struct mptcp_tuple tuple;
 	uint8_t flags;
 	bool noted;
@@ -709,7 +710,7 @@ become_first(struct tcpcb *tp, struct mptcp_subflow *sf, const struct mptcp_capa
 		mptcp_count(MPTCP_CNT_capable_wrong_key);
 		return (become_plain(tp, sf));
 	}
-	mc = embryo(tp, sf);
+	mc = embryo(tp);
 	if (mc == NULL)
 		return (SEGMENT_DROP);
 	mc->mc_asked = tuple;

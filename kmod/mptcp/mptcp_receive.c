@@ -446,21 +446,34 @@ hand_over(struct mptcp_conn *mc, struct delivery *out)
 void
 mptcp_receive_rest(struct mptcp_conn *mc, struct mptcp_subflow *sf)
 {
+	struct inpcb *inp = sotoinpcb(sf->sf_so);
 	struct delivery out = { 0 };
-	bool promised;
+	bool promised, before;
 
 	if (mc->mc_over || !mc->mc_told_connected || (sf->sf_state != MPTCP_SF_UP && sf->sf_state != MPTCP_SF_DEAD))
 		return;
+	/* A segment that is just being made has chosen its DATA_ACK, which mc_told_ack may not know of yet. */
+	INP_WLOCK(inp);
 	MC_LOCK(mc);
 	sf->sf_state = MPTCP_SF_DEAD;
 	promised = mc->mc_state == MPTCP_ESTABLISHED && mptcp_dsn_after(mc->mc_told_ack, mc->mc_rcv_next);
+	/* The window may have been opened since the last turn. */
+	if (promised)
+		mptcp_reassembly_set_edge(&mc->mc_reassembly, mc->mc_rcv_edge + mc->mc_slack);
 	MC_UNLOCK(mc);
+	INP_WUNLOCK(inp);
 	if (!promised)
 		return;
+	before = mc->mc_shortage;
+	mc->mc_shortage = false;
 	(void)drain(sf);
 	sort_out(mc, sf, &out, false);
 	hand_over(mc, &out);
 	MC_LOCK(mc);
+	/* What memory was lacking for goes with the subflow, and the peer may not send it again: an end is better than waiting for it. */
+	if (mc->mc_shortage && mptcp_dsn_after(mc->mc_told_ack, mc->mc_reassembly.next))
+		mptcp_conn_fail(mc, ENOBUFS);
+	mc->mc_shortage |= before;
 	if (mptcp_dsn_after(mc->mc_reassembly.next, mc->mc_rcv_next))
 		mc->mc_rcv_next = mc->mc_reassembly.next;
 	MC_UNLOCK(mc);

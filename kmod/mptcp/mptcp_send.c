@@ -98,8 +98,11 @@ again(struct mptcp_conn *mc, uint64_t dsn, uint32_t length, uint32_t from)
 		length -= (uint32_t)(mc->mc_snd_una - dsn);
 		dsn = mc->mc_snd_una;
 	}
-	if (mptcp_dsn_after(dsn + length, mc->mc_snd_next))
+	/* A subflow that ended when it was given more has that in its last mapping, too; it is still to be sent for the first time. */
+	if (!mptcp_dsn_before(dsn, mc->mc_snd_next))
 		return;
+	if (mptcp_dsn_after(dsn + length, mc->mc_snd_next))
+		length = (uint32_t)(mc->mc_snd_next - dsn);
 	if (last != NULL && last->from == from && last->dsn + last->length == dsn && last->length < UINT32_MAX / 2) {
 		last->length += length;
 		return;

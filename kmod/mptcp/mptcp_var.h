@@ -232,7 +232,6 @@ struct mptcp_conn {
 	uint8_t			mc_next_address_id;
 	struct mptcp_model	mc_model;
 	uint32_t		mc_slack;	/* octets beyond the window that are taken all the same */
-	uint64_t		mc_told_edge;	/* right edge of the window when it was last told on all subflows */
 	uint64_t		mc_tuned_at_dsn;	/* receive buffer's tuning */
 	sbintime_t		mc_tuned_at;
 	struct sockaddr_storage	mc_local, mc_remote;	/* the first subflow's */
@@ -262,6 +261,7 @@ struct mptcp_conn {
 	uint64_t		mc_rcv_next;	/* all before it has been taken: our DATA_ACK, unless ... */
 	uint64_t		mc_told_ack;	/* ... one was sent for what is sure to be taken, see mptcp_output_window() */
 	uint64_t		mc_rcv_edge;	/* right edge of our window */
+	uint64_t		mc_told_edge;	/* right edge of the window when it was last told on all subflows */
 	bool			mc_peer_fin;	/* DATA_FIN is known ... */
 	uint64_t		mc_peer_fin_dsn;	/* ... at this number */
 	bool			mc_eof;		/* ... and taken: all before it was */
