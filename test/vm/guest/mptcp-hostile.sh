@@ -177,10 +177,11 @@ $mptcpctl events 100000 600 >/tmp/events &
 holder=$!
 wait_for 10 grep -q ready /tmp/events
 kill -STOP $holder
-bad=$(ours add_addr_bad_hmac)
+bad=$(ours add_addr_bad_hmac) came=$(ours add_addr_received)
 ask hostile addaddr 5000 wrong
-[ $(($(ours add_addr_bad_hmac) - bad)) -eq 5000 ] && [ "$(field echoes)" -eq 0 ]
-result $? "5,000 ADD_ADDRs with a wrong HMAC: none echoed ($answer), $(($(ours add_addr_bad_hmac) - bad)) counted"
+came=$(($(ours add_addr_received) - came))
+[ $came -gt 1000 ] && [ $(($(ours add_addr_bad_hmac) - bad)) -eq $came ] && [ "$(field echoes)" -eq 0 ]
+result $? "5,000 ADD_ADDRs with a wrong HMAC: none echoed ($answer), $(($(ours add_addr_bad_hmac) - bad)) of $came counted"
 ask hostile addaddr 5000 right
 note "right ones: $answer"
 [ "$(field echoes)" -gt 0 ] && [ "$(ours event_lost)" -gt 0 ]
@@ -215,7 +216,7 @@ ask hostile open 5007 1
 ask hostile maps 20000
 note "maps: $answer"
 at_most "20,000 mappings of octets that do not come: octets of memory" $(($(memory) - before)) 2000000
-[ "$(ours mapping_shortage)" -gt 0 ] || [ "$(ours mapping_outside)" -gt 0 ]
+[ $(($(ours mapping_shortage) + $(ours mapping_outside))) -gt 0 ]
 result $? "... too many are refused ($(ours mapping_shortage) for want of room, $(ours mapping_outside) too far)"
 # It has spoilt its own connection, and may lose it.
 ask hostile send 1000
