@@ -123,11 +123,13 @@ modctl_ioctl(struct cdev *dev, u_long number, caddr_t data, int fflag __unused, 
 	if (version != device->md_version)
 		return (EPROTONOSUPPORT);
 	CURVNET_SET(client->mc_vnet);
-	sx_xlock(device->md_sx);
+	if (!device->md_parallel)
+		sx_xlock(device->md_sx);
 	error = device->md_enter(client, row, &state);
 	if (error == 0)
 		error = row->cmd_run(state, client, data);
-	sx_xunlock(device->md_sx);
+	if (!device->md_parallel)
+		sx_xunlock(device->md_sx);
 	CURVNET_RESTORE();
 	return (error);
 }

@@ -62,8 +62,8 @@ struct modctl_command {
 #define	MODCTL_EVENT_MAX	256	/* octets of an event */
 
 /*
- * Locks: md_sx (sleepable) is held while a command runs and while descriptors come and go; md_mtx covers events. The list of
- * clients changes under both, so either is enough to walk it.
+ * Locks: md_sx (sleepable) is held while a command runs, unless commands have locks of their own, and while descriptors come and go;
+ * md_mtx covers events. The list of clients changes under both, so either is enough to walk it.
  */
 struct modctl_device {
 	const char	*md_name;		/* under /dev */
@@ -74,6 +74,7 @@ struct modctl_device {
 	size_t		md_client_size;
 	size_t		md_event_size;
 	struct malloc_type *md_type;
+	bool		md_parallel;		/* commands run without md_sx */
 	struct sx	*md_sx;
 	struct mtx	*md_mtx;
 

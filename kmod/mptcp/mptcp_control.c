@@ -397,6 +397,8 @@ static struct modctl_device mptcp_device = {
 	.md_client_size = sizeof(struct mptcp_client),
 	.md_event_size = sizeof(struct mptcp_event),
 	.md_type = M_MPTCP,
+	/* A connection's lock is held while memory is waited for; that is no reason to keep others' commands waiting. */
+	.md_parallel = true,
 	.md_sx = &mptcp_control_sx,
 	.md_mtx = &mptcp_event_mtx,
 	.md_open = mptcp_open,

@@ -432,8 +432,10 @@ static int
 mptcp_ctloutput(struct socket *so, struct sockopt *sopt)
 {
 	struct mptcp_conn *mc = mptcp_conn_of(so);
+	struct socket *held[MPTCP_SUBFLOWS_MAX];
 	struct mptcp_subflow *sf;
 	int error = ECONNRESET, one;
+	u_int n = 0;
 
 	if (mc == NULL)
 		return (EINVAL);
@@ -452,18 +454,24 @@ mptcp_ctloutput(struct socket *so, struct sockopt *sopt)
 			return (EOPNOTSUPP);
 		}
 	}
+	/* What the program passes may take long to be read, and is read for each, so this is done without the lock. */
 	MC_XLOCK(mc);
 	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link) {
-		if (sopt->sopt_level == SOL_SOCKET)
-			one = SOLISTENING(sf->sf_so) ? 0 : sosetopt(sf->sf_so, sopt);
-		else
-			one = sf->sf_so->so_proto->pr_ctloutput(sf->sf_so, sopt);
-		if (sf == TAILQ_FIRST(&mc->mc_subflows))
-			error = one;
-		if (sopt->sopt_dir == SOPT_GET)
+		if (n == nitems(held) || (n > 0 && sopt->sopt_dir == SOPT_GET))
 			break;
+		soref(sf->sf_so);
+		held[n++] = sf->sf_so;
 	}
 	MC_XUNLOCK(mc);
+	for (u_int i = 0; i < n; i++) {
+		if (sopt->sopt_level == SOL_SOCKET)
+			one = SOLISTENING(held[i]) ? 0 : sosetopt(held[i], sopt);
+		else
+			one = held[i]->so_proto->pr_ctloutput(held[i], sopt);
+		if (i == 0)
+			error = one;
+		sorele(held[i]);
+	}
 	return (error);
 }
 
