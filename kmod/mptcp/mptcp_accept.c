@@ -102,16 +102,11 @@ static enum placed
 place_join(struct socket *so, struct mptcp_subflow *sf, struct mptcp_conn *mc)
 {
 	enum placed placed = NEVER;
-	struct mptcp_subflow *other;
 
 	MC_XLOCK(mc);
-	/* MP_FAIL is out: the connection is about to be plain TCP, of one subflow. */
-	TAILQ_FOREACH(other, &mc->mc_subflows, sf_link)
-		if (other->sf_failed)
-			break;
 	if (mc->mc_embryo && mc->mc_state != MPTCP_OVER)
 		placed = UNDECIDED;
-	else if (other == NULL && !mc->mc_embryo && !mc->mc_over && mc->mc_state != MPTCP_FALLBACK &&
+	else if (!mc->mc_embryo && !mc->mc_over && mc->mc_state != MPTCP_FALLBACK &&
 	    mc->mc_count < MPTCP_SUBFLOWS_MAX && permitted(mc, so)) {
 		mptcp_conn_add_subflow(mc, sf, so);
 		mptcp_count(MPTCP_CNT_join_accepted);

@@ -168,19 +168,90 @@ pending_option(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct mptcp_opt
 static bool
 reset_option(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct mptcp_option *option)
 {
-	if (sf->sf_pending & MPTCP_OPT_FAIL) {
-		option->subtype = MPTCP_MP_FAIL;
-		option->fail.dsn = sf->sf_fail_dsn;
-	} else if (mc->mc_fastclose && mc->mc_remote_key != 0) {
+	if (mc->mc_fastclose && mc->mc_remote_key != 0) {
 		option->subtype = MPTCP_MP_FASTCLOSE;
 		option->fastclose.receiver_key = mc->mc_remote_key;
 		mptcp_count(MPTCP_CNT_fastclose_sent);
+	} else if (sf->sf_pending & MPTCP_OPT_FAIL) {
+		option->subtype = MPTCP_MP_FAIL;
+		option->fail.dsn = sf->sf_fail_dsn;
 	} else {
 		option->subtype = MPTCP_MP_TCPRST;
 		option->rst.reason = sf->sf_reset_reason;
 		option->rst.flags = sf->sf_reset_flags;
 		mptcp_count(MPTCP_CNT_rst_sent);
 	}
+	return (true);
+}
+
+/* A DSS with the mapping of data, as it was made. */
+static void
+data_mapping(const struct mptcp_mapping *mapping, bool dsn_64, struct mptcp_dss *dss)
+{
+	dss->has_map = true;
+	dss->dsn_64 = dsn_64;
+	dss->dsn = mapping->dsn;
+	dss->ssn = mapping->ssn;
+	dss->length = (uint16_t)mapping->length;
+	dss->has_checksum = mapping->has_checksum;
+	dss->checksum = mapping->checksum;
+}
+
+/*
+ * In fallback, after the keys were known: mappings go on until there is an infinite one. Until the peer has ended its own it may wait for
+ * DATA_ACKs, and would send again, where it is not the next octet any more, what has none.
+ */
+static bool
+fallback_option(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, bool sack, int32_t *len, uint32_t off,
+    uint16_t *flags, int *sendalot, struct mptcp_option *option)
+{
+	const struct mptcp_mapping *mapping;
+	uint32_t left, ssn;
+	uint64_t dsn;
+	bool infinite;
+
+	if (*flags & TH_RST)
+		return (!mc->mc_peer_plain && reset_option(mc, sf, option));
+	if (*len == 0) {
+		if (sf->sf_pending & MPTCP_OPT_FAIL) {
+			sf->sf_pending = 0;
+			option->subtype = MPTCP_MP_FAIL;
+			option->fail.dsn = sf->sf_fail_dsn;
+			return (true);
+		}
+		if (mc->mc_peer_plain)
+			return (false);
+		option->subtype = MPTCP_DSS;
+		option->dss.has_ack = option->dss.ack_64 = true;
+		option->dss.ack = mc->mc_rcv_next;
+		if (mc->mc_fin)
+			data_fin(mc, &option->dss);
+		return (true);
+	}
+	ssn = tp->snd_una + off - tp->iss;
+	option->subtype = MPTCP_DSS;
+	if (sf->sf_sent.infinite && !mptcp_ssn_before(ssn, sf->sf_infinite_ssn)) {
+		/* The infinite mapping is told with the first octet under it, as often as that is sent. */
+		(void)mptcp_map_find(&sf->sf_sent, ssn, &dsn, &left, &infinite);
+		if (ssn != sf->sf_infinite_ssn || !infinite)
+			return (false);
+		option->dss.has_map = option->dss.dsn_64 = true;
+		option->dss.dsn = dsn;
+		option->dss.ssn = ssn;
+		option->dss.has_checksum = mc->mc_checksum;	/* of nothing: 0 */
+		return (true);
+	}
+	mapping = mptcp_map_find(&sf->sf_sent, ssn, &dsn, &left, &infinite);
+	if ((uint32_t)*len > left) {
+		*len = (int32_t)left;
+		*flags &= ~TH_FIN;
+		*sendalot = 1;
+	}
+	if (mapping == NULL)
+		return (false);
+	if (mptcp_ssn_before(sf->sf_sent_told, ssn + left))
+		sf->sf_sent_told = ssn + left;
+	data_mapping(mapping, !sack, &option->dss);
 	return (true);
 }
 
@@ -194,36 +265,10 @@ segment_option(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf
 	uint64_t dsn;
 	bool infinite;
 
-	if (mc->mc_state < MPTCP_KEYED || mc->mc_state == MPTCP_FALLBACK || (mc->mc_state == MPTCP_OVER && mc->mc_was_fallback)) {
-		if (mc->mc_state != MPTCP_FALLBACK || !mc->mc_infinite)
-			return (false);
-		if (*len == 0) {
-			if ((sf->sf_pending & MPTCP_OPT_FAIL) == 0)
-				return (false);
-			sf->sf_pending = 0;
-			option->subtype = MPTCP_MP_FAIL;
-			option->fail.dsn = sf->sf_fail_dsn;
-			return (true);
-		}
-		/* The infinite mapping is told with the first octet under it, as often as that is sent. */
-		ssn = tp->snd_una + off - tp->iss;
-		if (mptcp_ssn_before(ssn, sf->sf_infinite_ssn) && (uint32_t)*len > sf->sf_infinite_ssn - ssn) {
-			*len = (int32_t)(sf->sf_infinite_ssn - ssn);
-			*flags &= ~TH_FIN;
-			*sendalot = 1;
-		}
-		if (ssn != sf->sf_infinite_ssn)
-			return (false);
-		(void)mptcp_map_find(&sf->sf_sent, ssn, &dsn, &left, &infinite);
-		if (!infinite)
-			return (false);
-		option->subtype = MPTCP_DSS;
-		option->dss.has_map = option->dss.dsn_64 = true;
-		option->dss.dsn = dsn;
-		option->dss.ssn = ssn;
-		option->dss.has_checksum = mc->mc_checksum;	/* of nothing: 0 */
-		return (true);
-	}
+	if (mc->mc_state == MPTCP_FALLBACK && mc->mc_infinite)
+		return (fallback_option(tp, mc, sf, sack, len, off, flags, sendalot, option));
+	if (mc->mc_state < MPTCP_KEYED || mc->mc_state == MPTCP_FALLBACK || (mc->mc_state == MPTCP_OVER && mc->mc_was_fallback))
+		return (false);
 	if (*flags & TH_RST)
 		return (reset_option(mc, sf, option));
 	if (sf->sf_state == MPTCP_SF_JOIN_ACK) {
@@ -273,13 +318,7 @@ segment_option(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf
 			 */
 			if (sack)
 				option->dss.has_ack = option->dss.ack_64 = false;
-			option->dss.has_map = true;
-			option->dss.dsn_64 = !sack;
-			option->dss.dsn = mapping->dsn;
-			option->dss.ssn = mapping->ssn;
-			option->dss.length = (uint16_t)mapping->length;
-			option->dss.has_checksum = mapping->has_checksum;
-			option->dss.checksum = mapping->checksum;
+			data_mapping(mapping, !sack, &option->dss);
 		}
 	} else if (sf->sf_pending != 0 && mc->mc_state == MPTCP_ESTABLISHED)
 		pending_option(mc, sf, option);

@@ -265,57 +265,58 @@ check(struct mptcp_subflow *sf, struct mptcp_mapping *mapping, uint32_t length, 
 	return (done);
 }
 
-/* Whether all data so far, of both directions, went over one subflow and once. */
+/*
+ * Whether the subflow's next octet can be the data's next one, as in a plain stream: every octet so far had its place there. A peer that
+ * sent something twice is ahead with its subflow's numbers.
+ */
 static bool
-contiguous(const struct mptcp_conn *mc)
+aligned(const struct mptcp_conn *mc, const struct mptcp_subflow *sf)
 {
-	return (mc->mc_next_id == 1 && mc->mc_octets_reinjected == 0);
+	return (mc->mc_reassembly.first == NULL && (uint32_t)(mc->mc_reassembly.next - mc->mc_remote_idsn) == sf->sf_in_ssn);
 }
 
 /*
  * Data that cannot be placed: no mapping, or its checksum is wrong (RFC 8684 section 3.7). With another subflow this one is reset, and
- * the peer sends its data again there; else MP_FAIL asks for plain TCP, and what came waits for the infinite mapping.
+ * the peer sends its data again there. Else, if all that came so far was one stream, it is the next of it, in plain TCP, and MP_FAIL tells
+ * the peer. True: it can be placed now.
  */
-static void
-fail(struct mptcp_conn *mc, struct mptcp_subflow *sf)
+static bool
+fail(struct mptcp_conn *mc, struct mptcp_subflow *sf, bool checksum)
 {
-	bool alone = mc->mc_count == 1;
-
-	if (sf->sf_failed)
-		return;
-	/* Octets of a subflow that is gone, or sent again, would be in the wrong place of one plain stream. */
-	if (alone && !contiguous(mc)) {
-		MC_LOCK(mc);
-		mptcp_conn_fail(mc, ECONNRESET);
-		MC_UNLOCK(mc);
-		sf->sf_doomed = true;
-		return;
-	}
+	if (sf->sf_doomed)
+		return (false);
 	MC_LOCK(mc);
-	/* The peer was quicker: the next turn places it. */
-	if (mc->mc_state == MPTCP_FALLBACK) {
+	/* What MP_FAIL tells. */
+	mc->mc_rcv_next = mc->mc_reassembly.next;
+	if (mc->mc_count == 1 && mptcp_contiguous(mc) && aligned(mc, sf) && (checksum || !sf->sf_doubtful) &&
+	    mptcp_map_set_infinite(&sf->sf_received, sf->sf_in_ssn, mc->mc_reassembly.next)) {
+		/* It may have fallen back since this turn began. */
+		if (mc->mc_state != MPTCP_FALLBACK)
+			mptcp_infinite(mc, sf, checksum ? MPTCP_CNT_fallback_checksum : MPTCP_CNT_fallback_unmapped);
+		mptcp_send_fail(mc, sf);
+		/* What plain TCP has acknowledged does not come again. */
+		mptcp_reassembly_set_edge(&mc->mc_reassembly, mc->mc_rcv_next + INT32_MAX);
 		MC_UNLOCK(mc);
-		return;
-	}
-	sf->sf_failed = true;
-	/* Of the first octet that is held; mc_rcv_next is behind it until this turn ends. */
-	sf->sf_fail_dsn = mc->mc_reassembly.next;
-	sf->sf_pending |= MPTCP_OPT_FAIL;
-	if (!alone) {
-		sf->sf_reset_reason = MPTCP_RST_MIDDLEBOX;
-		sf->sf_reset_flags = 0;
-	}
-	MC_UNLOCK(mc);
-	mptcp_count(MPTCP_CNT_fail_sent);
-	if (alone)
 		sf->sf_ack_due = true;
-	else
-		sf->sf_doomed = true;
+		return (true);
+	}
+	/* Octets of a subflow that is gone, or sent again, would be in the wrong place of one plain stream. */
+	if (mc->mc_count == 1) {
+		mc->mc_fastclose = true;
+		mptcp_conn_fail(mc, ECONNRESET);
+	}
+	if (checksum)
+		mptcp_send_fail(mc, sf);
+	sf->sf_reset_reason = MPTCP_RST_MIDDLEBOX;
+	sf->sf_reset_flags = 0;
+	MC_UNLOCK(mc);
+	sf->sf_doomed = true;
+	return (false);
 }
 
 /* Places what sf_in holds as far as its mappings go. */
 static void
-sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out, bool fallback)
+sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out, bool *fallback)
 {
 	struct mptcp_mapping *found;
 	uint32_t left, length;
@@ -338,13 +339,13 @@ sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out, 
 			}
 		}
 		MC_UNLOCK(mc);
-		if (fallback && !infinite && (found == NULL || !good || (!whole && sf->sf_eof))) {
+		if (*fallback && !infinite && (found == NULL || !good || (!whole && sf->sf_eof))) {
 			/*
 			 * The peer knows of the fallback and ends its mappings, or they are of no use any more: what follows is the rest
 			 * in order. Its infinite mapping may begin further on, but not elsewhere.
 			 */
 			MC_LOCK(mc);
-			infinite = mptcp_map_set_infinite(&sf->sf_received, sf->sf_in_ssn, mc->mc_reassembly.next);
+			infinite = aligned(mc, sf) && mptcp_map_set_infinite(&sf->sf_received, sf->sf_in_ssn, mc->mc_reassembly.next);
 			if (!infinite)
 				mptcp_conn_fail(mc, ECONNRESET);
 			MC_UNLOCK(mc);
@@ -354,15 +355,19 @@ sort_out(struct mptcp_conn *mc, struct mptcp_subflow *sf, struct delivery *out, 
 		}
 		if (found == NULL && !infinite) {
 			mptcp_count(MPTCP_CNT_unmapped_dropped);
-			fail(mc, sf);
-			return;
+			if (!fail(mc, sf, false))
+				return;
+			*fallback = true;
+			continue;
 		}
 		if (!whole)
 			return;
 		if (!good) {
 			mptcp_count(MPTCP_CNT_checksum_bad);
-			fail(mc, sf);
-			return;
+			if (!fail(mc, sf, true))
+				return;
+			*fallback = true;
+			continue;
 		}
 		m = take(sf, length);
 		if (m == NULL) {
@@ -448,7 +453,7 @@ mptcp_receive_rest(struct mptcp_conn *mc, struct mptcp_subflow *sf)
 {
 	struct inpcb *inp = sotoinpcb(sf->sf_so);
 	struct delivery out = { 0 };
-	bool promised, before;
+	bool fallback = false, promised, before;
 
 	if (mc->mc_over || !mc->mc_told_connected || (sf->sf_state != MPTCP_SF_UP && sf->sf_state != MPTCP_SF_DEAD))
 		return;
@@ -466,8 +471,10 @@ mptcp_receive_rest(struct mptcp_conn *mc, struct mptcp_subflow *sf)
 		return;
 	before = mc->mc_shortage;
 	mc->mc_shortage = false;
+	/* What has no mapping is of no use any more. */
+	sf->sf_doomed = true;
 	(void)drain(sf);
-	sort_out(mc, sf, &out, false);
+	sort_out(mc, sf, &out, &fallback);
 	hand_over(mc, &out);
 	MC_LOCK(mc);
 	/* What memory was lacking for goes with the subflow, and the peer may not send it again: an end is better than waiting for it. */
@@ -509,18 +516,17 @@ mptcp_receive(struct mptcp_conn *mc)
 			atomic_store_int(&mc->mc_held_back, 1);
 			continue;
 		}
-		if (sf->sf_failed && !fallback)
-			continue;
 		atomic_store_int(&mc->mc_held_back, 0);
 		(void)drain(sf);
-		sort_out(mc, sf, &out, fallback);
+		sort_out(mc, sf, &out, &fallback);
 		if (sf->sf_eof && sf->sf_in_length == 0)
 			eof = true;
 	}
 	hand_over(mc, &out);
 	MC_LOCK(mc);
-	mc->mc_rcv_next = mc->mc_reassembly.next + (mc->mc_eof && !fallback ? 1 : 0);
-	if (mc->mc_peer_fin && !mc->mc_eof && !fallback && mc->mc_reassembly.next == mc->mc_peer_fin_dsn) {
+	mc->mc_rcv_next = mc->mc_reassembly.next + (mc->mc_eof && mc->mc_peer_fin ? 1 : 0);
+	/* A peer that has nothing more to send need not fall back, too. */
+	if (mc->mc_peer_fin && !mc->mc_eof && mc->mc_reassembly.next == mc->mc_peer_fin_dsn) {
 		mc->mc_eof = true;
 		mc->mc_rcv_next++;
 		mc->mc_ack_due = true;

@@ -47,6 +47,7 @@ static uint64_t
 acked_by_tcp(struct mptcp_conn *mc)
 {
 	struct mptcp_subflow *sf = TAILQ_FIRST(&mc->mc_subflows);
+	const struct mptcp_mapping *found;
 	uint32_t left;
 	uint64_t dsn;
 	bool infinite;
@@ -54,9 +55,9 @@ acked_by_tcp(struct mptcp_conn *mc)
 	if (sf == NULL)
 		return (mc->mc_snd_una);
 	mptcp_map_advance(&sf->sf_sent, sf->sf_sent_end - sbused(&sf->sf_so->so_snd));
-	(void)mptcp_map_find(&sf->sf_sent, sf->sf_sent.base, &dsn, &left, &infinite);
-	/* What came before an infinite mapping began has its own mappings; its DATA_ACK may never come, but it is behind us then. */
-	return (infinite ? dsn : mc->mc_snd_una);
+	/* What came before an infinite mapping has its own mappings, of which the same holds. */
+	found = mptcp_map_find(&sf->sf_sent, sf->sf_sent.base, &dsn, &left, &infinite);
+	return (infinite || found != NULL ? dsn : mc->mc_snd_una);
 }
 
 void
@@ -176,6 +177,18 @@ mptcp_send_timer(struct mptcp_conn *mc, sbintime_t now)
 	sf = TAILQ_FIRST(&mc->mc_subflows);
 	if (sf != NULL && TAILQ_NEXT(sf, sf_link) == NULL)
 		busy = sbused(&sf->sf_so->so_snd) != 0;
+	/* ... and if TCP's acknowledgements are all that came, the peer has fallen back, or somebody on the way takes options out. */
+	if (sf != NULL && sf->sf_bare && !busy && mc->mc_count == 1 && mptcp_contiguous(mc)) {
+		MC_LOCK(mc);
+		if (mc->mc_state == MPTCP_ESTABLISHED) {
+			mptcp_infinite(mc, sf, MPTCP_CNT_fallback_no_ack);
+			mptcp_send_fail(mc, sf);
+		}
+		MC_UNLOCK(mc);
+		mptcp_subflow_push(sf);
+		mptcp_send_acked(mc);
+		return;
+	}
 	if (!busy && STAILQ_EMPTY(&mc->mc_resend) && mc->mc_snd_next != mc->mc_snd_una) {
 		again(mc, mc->mc_snd_una, (uint32_t)(mc->mc_snd_next - mc->mc_snd_una), UINT32_MAX);
 		mptcp_count(MPTCP_CNT_reinjections);
@@ -348,6 +361,14 @@ finish(struct mptcp_conn *mc, const struct path *paths, const struct mptcp_sched
 
 	if (fallback) {
 		if (n > 0 && !paths[0].sf->sf_shut) {
+			/* To a peer that may speak MPTCP still, this is the end. */
+			MC_LOCK(mc);
+			if (mc->mc_infinite && !mc->mc_peer_plain && !mc->mc_fin) {
+				mc->mc_fin = true;
+				mc->mc_fin_dsn = mc->mc_snd_next;
+				mc->mc_snd_max = mc->mc_snd_next + 1;
+			}
+			MC_UNLOCK(mc);
 			paths[0].sf->sf_shut = true;
 			(void)paths[0].sf->sf_so->so_proto->pr_shutdown(paths[0].sf->sf_so);
 		}

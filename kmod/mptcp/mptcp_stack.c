@@ -23,6 +23,9 @@
 #include "mptcp_accept.h"
 #include "mptcp_output.h"
 
+/* Peers send again, without a sign of loss at TCP's level, no sooner than this and a round trip after the last DATA_ACK. */
+#define	UNMAPPED_FOR	(200 * SBT_1MS)
+
 static bool attached;
 
 void
@@ -140,7 +143,54 @@ take_add_addr(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf,
 	memcpy(announced->ev_remote.ma_octets, add->address, add->address_length);
 }
 
+/* Our infinite mapping begins behind what was given to the subflow with mappings. */
 static void
+end_mappings(struct mptcp_conn *mc, struct mptcp_subflow *sf)
+{
+	if (mc->mc_state != MPTCP_FALLBACK || sf->sf_sent.infinite)
+		return;
+	sf->sf_infinite_ssn = sf->sf_sent_told = sf->sf_sent_end;
+	(void)mptcp_map_set_infinite(&sf->sf_sent, sf->sf_sent_end, mc->mc_snd_max - (mc->mc_fin ? 1 : 0));
+}
+
+/* The whole connection, of which this is the only subflow: what arrives on it cannot be told to be what was sent. */
+static void
+give_up(struct mptcp_conn *mc, struct mptcp_subflow *sf)
+{
+	sf->sf_reset_reason = MPTCP_RST_MIDDLEBOX;
+	mc->mc_fastclose = true;
+	mptcp_conn_fail(mc, ECONNRESET);
+	mptcp_kick(mc, MPTCP_EV_STATE);
+}
+
+/* A mapping that says that octets taken for the rest in order are others: they were sent twice, say, and the data is not what was sent. */
+static void
+contradicted(struct mptcp_conn *mc, struct mptcp_subflow *sf)
+{
+	mptcp_count(MPTCP_CNT_mapping_refused);
+	if (mc->mc_state == MPTCP_FALLBACK)
+		give_up(mc, sf);
+}
+
+/* Everything from here on is the rest of the data in order. */
+static void
+take_infinite(struct mptcp_conn *mc, struct mptcp_subflow *sf, const struct mptcp_dss *dss)
+{
+	uint64_t dsn = dss->dsn_64 ? dss->dsn : mptcp_dsn_expand((uint32_t)dss->dsn, mc->mc_rcv_next);
+
+	mptcp_count(MPTCP_CNT_infinite_received);
+	mptcp_infinite(mc, sf, MPTCP_CNT_fallback_fail);
+	if (mc->mc_state != MPTCP_FALLBACK)
+		return;
+	mc->mc_peer_told = mc->mc_peer_plain = true;
+	end_mappings(mc, sf);
+	/* One stream: each octet has the same number in both. */
+	if ((uint32_t)(dsn - mc->mc_remote_idsn) != dss->ssn || !mptcp_map_set_infinite(&sf->sf_received, dss->ssn, dsn))
+		contradicted(mc, sf);
+}
+
+/* False: there is no memory for it, and the segment's octets would have none. */
+static bool
 take_mapping(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, const struct mptcp_dss *dss)
 {
 	struct mptcp_mapping mapping;
@@ -149,17 +199,8 @@ take_mapping(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 	uint64_t dsn;
 
 	if (dss->length == 0) {
-		/* Everything from here on is the rest of the data in order, and what is held is what comes before it. */
-		mptcp_count(MPTCP_CNT_infinite_received);
-		if (mc->mc_next_id != 1 || mc->mc_octets_reinjected != 0)
-			;
-		else if (sf->sf_failed)
-			(void)mptcp_map_set_infinite(&sf->sf_received, sf->sf_received.base, sf->sf_fail_dsn);
-		else
-			(void)mptcp_map_set_infinite(&sf->sf_received, dss->ssn, dss->dsn_64 ? dss->dsn : mptcp_dsn_expand((uint32_t)dss->dsn,
-			    mc->mc_rcv_next));
-		mptcp_infinite(mc, sf, MPTCP_CNT_fallback_fail);
-		return;
+		take_infinite(mc, sf, dss);
+		return (true);
 	}
 	if (dss->data_fin) {
 		dsn = dss->dsn_64 ? dss->dsn : mptcp_dsn_expand((uint32_t)dss->dsn, mc->mc_rcv_next);
@@ -175,10 +216,10 @@ take_mapping(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 		mptcp_kick(mc, MPTCP_EV_STATE);
 	}
 	if (!mptcp_map_from_dss(dss, mc->mc_rcv_next, &mapping))
-		return;
+		return (true);
 	if (mapping.has_checksum != mc->mc_checksum) {
 		mptcp_count(MPTCP_CNT_mapping_checksum);
-		return;
+		return (true);
 	}
 	/* A mapping may reach beyond the window, octets may not. */
 	edge = tp->rcv_nxt - tp->irs + (uint32_t)imax(tp->rcv_wnd, tptosocket(tp)->so_rcv.sb_hiwat) + 2 * UINT16_MAX;
@@ -188,9 +229,10 @@ take_mapping(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 	if (verdict == MPTCP_MAP_FULL)
 		mptcp_count(MPTCP_CNT_mapping_shortage);
 	else if (verdict == MPTCP_MAP_CONFLICT)
-		mptcp_count(MPTCP_CNT_mapping_refused);
+		contradicted(mc, sf);
 	else if (verdict == MPTCP_MAP_OUTSIDE)
 		mptcp_count(MPTCP_CNT_mapping_outside);
+	return (verdict != MPTCP_MAP_FULL);
 }
 
 void
@@ -200,23 +242,76 @@ mptcp_infinite(struct mptcp_conn *mc, struct mptcp_subflow *sf, enum mptcp_count
 	if (mc->mc_state == MPTCP_FALLBACK)
 		return;
 	/* One plain stream can only go on where one subflow has carried everything, once. */
-	if (mc->mc_next_id != 1 || mc->mc_octets_reinjected != 0) {
+	if (!mptcp_contiguous(mc)) {
 		sf->sf_reset_reason = MPTCP_RST_MIDDLEBOX;
 		sf->sf_doomed = true;
-		if (mc->mc_count == 1)
-			mptcp_conn_fail(mc, ECONNRESET);
 		mptcp_kick(mc, MPTCP_EV_STATE);
+		if (mc->mc_count == 1)
+			give_up(mc, sf);
 		return;
 	}
-	/* Ours begins behind what is given to the subflow with mappings already. */
-	sf->sf_infinite_ssn = sf->sf_sent_end;
 	sf->sf_pending &= MPTCP_OPT_FAIL;
-	(void)mptcp_map_set_infinite(&sf->sf_sent, sf->sf_sent_end, mc->mc_snd_max - (mc->mc_fin ? 1 : 0));
 	mc->mc_infinite = true;
+	mc->mc_peer_told = sf->sf_bare;
 	mc->mc_state = MPTCP_FALLBACK;
 	mc->mc_fallback_cause = cause;
 	mptcp_count(cause);
 	mptcp_kick(mc, MPTCP_EV_STATE);
+}
+
+void
+mptcp_send_fail(struct mptcp_conn *mc, struct mptcp_subflow *sf)
+{
+	MC_LOCK_ASSERT(mc);
+	if (sf->sf_failed)
+		return;
+	sf->sf_failed = true;
+	sf->sf_fail_dsn = mc->mc_rcv_next;
+	sf->sf_pending |= MPTCP_OPT_FAIL;
+	mptcp_count(MPTCP_CNT_fail_sent);
+}
+
+/*
+ * Octets without a mapping. For a while after those that had one they can be taken for the next ones. Later they may be old ones: a peer
+ * that hears no DATA_ACK sends them again, and if its options do not arrive, nothing tells. Unless it is known to have fallen back, too,
+ * or to send no options any more, by having acknowledged what we sent without a DSS; that is what peers fall back on.
+ */
+static bool
+doubtful(const struct tcpcb *tp, const struct mptcp_conn *mc, const struct mptcp_subflow *sf)
+{
+	return (!mc->mc_peer_told && !sf->sf_bare &&
+	    getsbinuptime() - sf->sf_mapped_at > UNMAPPED_FOR + (tp->t_srtt >> TCP_RTT_SHIFT) * tick_sbt);
+}
+
+/* What a segment tells of whether options arrive; false: its data must not be taken. */
+static bool
+look_for_options(const struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, const struct tcphdr *th, int tlen,
+    const struct mptcp_options *options, const struct mptcp_dss *dss)
+{
+	uint32_t left, ssn = th->th_seq + tlen - 1 - tp->irs, ack = th->th_ack - tp->iss;
+	uint64_t dsn;
+	bool infinite;
+
+	if (dss != NULL)
+		sf->sf_bare = false;
+	else if (options->count == 0 && SEQ_GT(th->th_ack, tp->snd_una) && SEQ_LEQ(th->th_ack, tp->snd_max))
+		sf->sf_bare = true;
+	/* Our infinite mapping has arrived, or what came in its place. */
+	if (mc->mc_infinite && sf->sf_sent.infinite && mptcp_ssn_before(sf->sf_infinite_ssn, sf->sf_sent_end) && mptcp_ssn_before(sf->sf_infinite_ssn, ack) &&
+	    SEQ_LEQ(th->th_ack, tp->snd_max))
+		mc->mc_peer_told = mc->mc_peer_plain = true;
+	if (tlen == 0 || SEQ_LEQ(th->th_seq + tlen, tp->rcv_nxt))
+		return (true);
+	if (dss != NULL && dss->has_map) {
+		sf->sf_mapped_at = getsbinuptime();
+		return (true);
+	}
+	if (mc->mc_state == MPTCP_FALLBACK)
+		return (!doubtful(tp, mc, sf));
+	if (mc->mc_state == MPTCP_ESTABLISHED && mptcp_map_find(&sf->sf_received, ssn, &dsn, &left, &infinite) == NULL && !infinite &&
+	    doubtful(tp, mc, sf))
+		sf->sf_doubtful = true;
+	return (true);
 }
 
 static void
@@ -259,14 +354,14 @@ has_sack(const uint8_t *options, int length)
 }
 
 /* MP_CAPABLE with data is its mapping (RFC 8684 section 3.1). */
-static void
+static bool
 take_first_data(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, const struct mptcp_capable *capable)
 {
 	struct mptcp_dss dss = { .has_map = true, .dsn_64 = true, .dsn = mc->mc_remote_idsn + 1, .ssn = 1, .length = capable->data_length,
 	    .has_checksum = capable->has_checksum, .checksum = capable->checksum };
 
-	if (capable->sender_key == mc->mc_remote_key && capable->receiver_key == mc->mc_local_key && capable->data_length > 0)
-		take_mapping(tp, mc, sf, &dss);
+	return (capable->sender_key != mc->mc_remote_key || capable->receiver_key != mc->mc_local_key || capable->data_length == 0 ||
+	    take_mapping(tp, mc, sf, &dss));
 }
 
 static enum segment_verdict
@@ -275,6 +370,7 @@ take_segment(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 {
 	const struct mptcp_option *option;
 	const struct mptcp_dss *dss = NULL;
+	bool mapped = true;
 
 	MC_LOCK_ASSERT(mc);
 	/* Out of window: TCP answers or drops it, and its options mean nothing. */
@@ -289,14 +385,18 @@ take_segment(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 	if ((option = mptcp_options_find(options, MPTCP_MP_FAIL)) != NULL) {
 		mptcp_count(MPTCP_CNT_fail_received);
 		/* With a reset it is about this subflow only. */
-		if ((flags & TH_RST) == 0 && mc->mc_state != MPTCP_FALLBACK) {
+		if ((flags & TH_RST) == 0)
 			mptcp_infinite(mc, sf, MPTCP_CNT_fallback_fail);
-			/* The peer waits for ours. */
-			if (mc->mc_state == MPTCP_FALLBACK && !sf->sf_failed) {
-				sf->sf_fail_dsn = mc->mc_rcv_next;
-				sf->sf_pending |= MPTCP_OPT_FAIL;
+		if ((flags & TH_RST) == 0 && mc->mc_state == MPTCP_FALLBACK) {
+			mc->mc_peer_told = true;
+			/*
+			 * The peer waits for ours, and for our mappings' end. If this answers one of ours, that is the peer's to tell:
+			 * Linux 6.18, told an infinite mapping before it has sent its own, makes that one too large for the link.
+			 */
+			if (!sf->sf_failed) {
+				mptcp_send_fail(mc, sf);
 				tp->t_flags |= TF_ACKNOW;
-				mptcp_count(MPTCP_CNT_fail_sent);
+				end_mappings(mc, sf);
 			}
 		}
 	}
@@ -306,6 +406,16 @@ take_segment(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 			sf->sf_reset_reason = option->rst.reason;
 		}
 		return (SEGMENT_PASS);
+	}
+	if ((option = mptcp_options_find(options, MPTCP_DSS)) != NULL)
+		dss = &option->dss;
+	if (!look_for_options(tp, mc, sf, th, tlen, options, dss)) {
+		give_up(mc, sf);
+		return (SEGMENT_RESET);
+	}
+	if (mc->mc_state == MPTCP_FALLBACK) {
+		mapped = dss == NULL || !dss->has_map || take_mapping(tp, mc, sf, dss);
+		return (mapped || tlen == 0 ? SEGMENT_PASS : SEGMENT_DROP);
 	}
 	/* The fourth ACK: our HMAC has arrived and was accepted. */
 	if (sf->sf_state == MPTCP_SF_JOIN_ACK && (flags & TH_ACK) != 0) {
@@ -330,18 +440,21 @@ take_segment(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 		sf->sf_peer_backup = option->prio.backup;
 		mptcp_kick(mc, MPTCP_EV_STATE);
 	}
-	if ((option = mptcp_options_find(options, MPTCP_DSS)) != NULL)
-		dss = &option->dss;
 	if (dss != NULL && mc->mc_state == MPTCP_KEYED) {
 		mc->mc_state = MPTCP_ESTABLISHED;
+		sf->sf_mapped_at = getsbinuptime();
 		mptcp_count(MPTCP_CNT_established);
 		mptcp_kick(mc, MPTCP_EV_STATE);
 	}
 	/* The first answer to data or with data shows whether options get through (section 3.7). */
 	if (mc->mc_state == MPTCP_KEYED) {
 		if (options->count == 0 && (tlen > 0 || SEQ_GT(th->th_ack, tp->iss + 1))) {
-			mptcp_fall_back(mc, sf, MPTCP_CNT_fallback_no_dss);
-			mptcp_kick(mc, MPTCP_EV_STATE);
+			(void)mptcp_map_set_infinite(&sf->sf_received, 1, mc->mc_remote_idsn + 1);
+			mptcp_infinite(mc, sf, MPTCP_CNT_fallback_no_dss);
+			mc->mc_peer_told = true;
+			/* If it is not the peer who sends none, it has to be told. */
+			mptcp_send_fail(mc, sf);
+			tp->t_flags |= TF_ACKNOW;
 			return (SEGMENT_PASS);
 		}
 		new_edge(mc, tp, th, flags, mc->mc_peer_ack);
@@ -349,12 +462,13 @@ take_segment(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 	/* The client's first data. */
 	option = mptcp_options_find(options, MPTCP_MP_CAPABLE);
 	if (option != NULL && option->capable.has_data && sf->sf_passive && !sf->sf_join)
-		take_first_data(tp, mc, sf, &option->capable);
+		mapped = take_first_data(tp, mc, sf, &option->capable);
 	if (dss != NULL && dss->has_ack)
 		take_ack(tp, mc, dss, th, tlen, flags, sack);
 	if (dss != NULL && dss->has_map)
-		take_mapping(tp, mc, sf, dss);
-	return (SEGMENT_PASS);
+		mapped = take_mapping(tp, mc, sf, dss);
+	/* The peer sends it again, with its mapping. */
+	return (mapped || tlen == 0 ? SEGMENT_PASS : SEGMENT_DROP);
 }
 
 static void
@@ -389,7 +503,7 @@ mptcp_do_segment(struct tcpcb *tp, struct mbuf *m, struct tcphdr *th, int drop_h
 		goto out;
 	MC_LOCK(mc);
 	/* After MP_FAIL mappings go on until the peer ends them, too. */
-	if ((mc->mc_state == MPTCP_FALLBACK && !(mc->mc_infinite && !sf->sf_received.infinite)) ||
+	if ((mc->mc_state == MPTCP_FALLBACK && !mc->mc_infinite) ||
 	    (mc->mc_state == MPTCP_OVER && mc->mc_was_fallback))
 		;
 	else if (tp->t_state == TCPS_SYN_SENT) {

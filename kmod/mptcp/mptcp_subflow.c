@@ -15,12 +15,6 @@
  * 6.18 as a receiver puts data in the wrong place when it comes right behind an MP_JOIN.
  */
 static const sbintime_t prio_after[] = { 30 * SBT_1MS, 220 * SBT_1MS, 1000 * SBT_1MS };
-/*
- * Linux does so while a program of its own holds the connection, which on a busy machine takes longer than that: so while data is under
- * way the DATA_ACK of octets sent since the join is waited for as well, which comes when it has been let go. Not for ever.
- */
-#define	PRIO_LATEST	(3 * SBT_1S)
-#define	PRIO_AGAIN	(10 * SBT_1MS)
 #define	JOIN_ACK_AFTER	(200 * SBT_1MS)
 #define	JOIN_ACK_TRIES	6
 
@@ -423,10 +417,6 @@ join(struct mptcp_conn *mc, struct thread *td, struct mptcp_ioc_subflow *want)
 		return (EAGAIN);
 	if (mc->mc_count >= MPTCP_SUBFLOWS_MAX)
 		return (ENOBUFS);
-	/* MP_FAIL is out: the connection is about to be plain TCP. */
-	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link)
-		if (sf->sf_failed)
-			return (EAGAIN);
 	if (!to_sockaddr(&want->ms_remote, &remote))
 		return (EINVAL);
 	if (want->ms_remote.ma_port == 0)
@@ -460,57 +450,75 @@ join(struct mptcp_conn *mc, struct thread *td, struct mptcp_ioc_subflow *want)
 	return (0);
 }
 
+/* By token, with a reference and (x); NULL: there is none. */
+static struct mptcp_conn *
+acquire(uint32_t token)
+{
+	struct mptcp_conn *mc = mptcp_conn_by_token(token);
+
+	if (mc != NULL)
+		MC_XLOCK(mc);
+	return (mc);
+}
+
+static void
+release(struct mptcp_conn *mc)
+{
+	MC_XUNLOCK(mc);
+	mptcp_conn_rele(mc);
+}
+
+/* The same, and a subflow of it. With 0 only it is to be released. */
+static int
+acquire_subflow(uint32_t token, uint32_t id, struct mptcp_conn **mcp, struct mptcp_subflow **sfp)
+{
+	struct mptcp_conn *mc = acquire(token);
+	struct mptcp_subflow *sf;
+	int error;
+
+	if (mc == NULL)
+		return (ENOENT);
+	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link)
+		if (sf->sf_id == id)
+			break;
+	error = sf == NULL ? ENOENT : mc->mc_state == MPTCP_FALLBACK ? EOPNOTSUPP : 0;
+	if (error != 0)
+		release(mc);
+	*mcp = mc;
+	*sfp = sf;
+	return (error);
+}
+
 int
 mptcp_conn_subflow_add(struct thread *td, uint32_t token, bool as_owner, struct mptcp_ioc_subflow *want)
 {
-	struct mptcp_conn *mc = mptcp_conn_by_token(token);
+	struct mptcp_conn *mc = acquire(token);
 	struct ucred *saved = td->td_ucred;
 	int error;
 
 	if (mc == NULL)
 		return (ENOENT);
-	MC_XLOCK(mc);
 	/* A manager's is the owner's: his jail's addresses, his limits. */
 	if (as_owner)
 		td->td_ucred = mc->mc_cred;
 	error = join(mc, td, want);
 	td->td_ucred = saved;
-	MC_XUNLOCK(mc);
-	mptcp_conn_rele(mc);
+	release(mc);
 	return (error);
-}
-
-static struct mptcp_subflow *
-by_id(struct mptcp_conn *mc, uint32_t id)
-{
-	struct mptcp_subflow *sf;
-
-	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link)
-		if (sf->sf_id == id)
-			break;
-	return (sf);
 }
 
 int
 mptcp_conn_subflow_remove(uint32_t token, uint32_t id, uint32_t flags, uint8_t reason)
 {
-	struct mptcp_conn *mc = mptcp_conn_by_token(token);
+	struct mptcp_conn *mc;
 	struct mptcp_subflow *sf;
-	int error = ENOENT;
+	int error = acquire_subflow(token, id, &mc, &sf);
 
-	if (mc == NULL)
-		return (ENOENT);
-	MC_XLOCK(mc);
-	sf = by_id(mc, id);
-	if (sf != NULL && mc->mc_state == MPTCP_FALLBACK)
-		error = EOPNOTSUPP;
-	else if (sf != NULL) {
-		mptcp_subflow_leave(mc, sf, (flags & MPTCP_FLAG_RESET) != 0, reason);
-		error = 0;
-	}
-	MC_XUNLOCK(mc);
-	mptcp_conn_rele(mc);
-	return (error);
+	if (error != 0)
+		return (error);
+	mptcp_subflow_leave(mc, sf, (flags & MPTCP_FLAG_RESET) != 0, reason);
+	release(mc);
+	return (0);
 }
 
 void
@@ -545,41 +553,32 @@ mptcp_subflow_leave(struct mptcp_conn *mc, struct mptcp_subflow *sf, bool reset,
 int
 mptcp_conn_subflow_priority(uint32_t token, uint32_t id, bool backup)
 {
-	struct mptcp_conn *mc = mptcp_conn_by_token(token);
+	struct mptcp_conn *mc;
 	struct mptcp_subflow *sf;
-	int error = ENOENT;
+	int error = acquire_subflow(token, id, &mc, &sf);
 
-	if (mc == NULL)
-		return (ENOENT);
-	MC_XLOCK(mc);
-	sf = by_id(mc, id);
-	if (sf != NULL && mc->mc_state == MPTCP_FALLBACK)
-		error = EOPNOTSUPP;
-	else if (sf != NULL) {
-		error = 0;
-		sf->sf_want_backup = backup;
-		if (sf->sf_state == MPTCP_SF_UP && !sf->sf_reserve) {
-			sf->sf_prio_step = 0;
-			sf->sf_prio_at = sbinuptime();
-			mptcp_kick(mc, MPTCP_EV_TIMER);
-		}
+	if (error != 0)
+		return (error);
+	sf->sf_want_backup = backup;
+	if (sf->sf_state == MPTCP_SF_UP && !sf->sf_reserve) {
+		sf->sf_prio_step = 0;
+		sf->sf_prio_at = sbinuptime();
+		mptcp_kick(mc, MPTCP_EV_TIMER);
 	}
-	MC_XUNLOCK(mc);
-	mptcp_conn_rele(mc);
-	return (error);
+	release(mc);
+	return (0);
 }
 
 int
 mptcp_conn_announce(uint32_t token, struct mptcp_ioc_announce *announce)
 {
-	struct mptcp_conn *mc = mptcp_conn_by_token(token);
+	struct mptcp_conn *mc = acquire(token);
 	struct mptcp_subflow *sf;
 	struct mptcp_add_addr *add;
 	int error = EAGAIN;
 
 	if (mc == NULL)
 		return (ENOENT);
-	MC_XLOCK(mc);
 	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link)
 		if (sf->sf_state == MPTCP_SF_UP)
 			break;
@@ -609,21 +608,19 @@ mptcp_conn_announce(uint32_t token, struct mptcp_ioc_announce *announce)
 		mptcp_kick(mc, MPTCP_EV_TIMER);
 		error = 0;
 	}
-	MC_XUNLOCK(mc);
-	mptcp_conn_rele(mc);
+	release(mc);
 	return (error);
 }
 
 int
 mptcp_conn_withdraw(uint32_t token, uint32_t id)
 {
-	struct mptcp_conn *mc = mptcp_conn_by_token(token);
+	struct mptcp_conn *mc = acquire(token);
 	struct mptcp_subflow *sf;
 	int error = EAGAIN;
 
 	if (mc == NULL)
 		return (ENOENT);
-	MC_XLOCK(mc);
 	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link)
 		if (sf->sf_state == MPTCP_SF_UP && sf->sf_local_id != id)
 			break;
@@ -637,8 +634,7 @@ mptcp_conn_withdraw(uint32_t token, uint32_t id)
 		mptcp_subflow_push(sf);
 		error = 0;
 	}
-	MC_XUNLOCK(mc);
-	mptcp_conn_rele(mc);
+	release(mc);
 	return (error);
 }
 
@@ -728,19 +724,8 @@ mptcp_subflow_timers(struct mptcp_conn *mc, sbintime_t now)
 		if (state == MPTCP_SF_UP && sf->sf_reserve && sf->sf_prio_at == 0) {
 			if (sf->sf_want_backup)
 				sf->sf_reserve = false;
-			else {
+			else
 				sf->sf_prio_at = now + prio_after[0];
-				sf->sf_prio_latest = now + PRIO_LATEST;
-				MC_LOCK(mc);
-				sf->sf_joined_dsn = mc->mc_snd_max;
-				MC_UNLOCK(mc);
-			}
-		}
-		if (sf->sf_reserve && sf->sf_prio_at != 0 && now >= sf->sf_prio_at && now < sf->sf_prio_latest) {
-			MC_LOCK(mc);
-			if (mc->mc_peer_ack != mc->mc_snd_max && !mptcp_dsn_after(mc->mc_peer_ack, sf->sf_joined_dsn))
-				sf->sf_prio_at = now + PRIO_AGAIN;
-			MC_UNLOCK(mc);
 		}
 		if (sf->sf_prio_at != 0 && now >= sf->sf_prio_at) {
 			MC_LOCK(mc);

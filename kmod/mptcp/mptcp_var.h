@@ -128,7 +128,6 @@ struct mptcp_subflow {
 	bool			sf_want_backup;	/* the user's wish */
 	bool			sf_reserve;	/* newly joined: takes no data yet, see mptcp_subflow.c */
 	bool			sf_doomed;	/* to be reset: its data cannot be placed */
-	bool			sf_failed;	/* MP_FAIL sent: data is held until the infinite mapping */
 	bool			sf_taken_back;	/* its data was given to others for good */
 	sbintime_t		sf_srtt;
 	bool			sf_stale;	/* its retransmission timer fired: takes no data, what it had goes elsewhere */
@@ -137,8 +136,6 @@ struct mptcp_subflow {
 	uint32_t		sf_in_length;
 	uint32_t		sf_in_ssn;	/* of the first octet of it */
 	sbintime_t		sf_prio_at;	/* next MP_PRIO that makes it regular; 0: none */
-	sbintime_t		sf_prio_latest;	/* the first of them, at the latest */
-	uint64_t		sf_joined_dsn;	/* next to be sent for the first time when it was established */
 	uint8_t			sf_prio_step;
 	uint8_t			sf_join_tries;
 	sbintime_t		sf_join_at;	/* JOIN_ACK: next try */
@@ -164,7 +161,11 @@ struct mptcp_subflow {
 	struct mptcp_option	sf_announce;
 	uint8_t			sf_remove_id;
 	uint8_t			sf_reset_reason, sf_reset_flags;	/* of MP_TCPRST, ours or the peer's */
-	uint64_t		sf_fail_dsn;	/* of MP_FAIL; with sf_failed that of sf_in's first octet */
+	bool			sf_failed;	/* MP_FAIL was sent */
+	uint64_t		sf_fail_dsn;	/* of MP_FAIL */
+	bool			sf_bare;	/* data of ours was acknowledged without a DSS since the last one came */
+	bool			sf_doubtful;	/* octets without a mapping came too late to be taken for the next ones */
+	sbintime_t		sf_mapped_at;	/* when octets with a mapping came last */
 	uint32_t		sf_infinite_ssn;	/* where ours begins: told with this octet */
 	uint32_t		sf_told_window;	/* what the last segment offered */
 	uint32_t		sf_sent_told;	/* end of the mappings that segments have carried */
@@ -246,7 +247,9 @@ struct mptcp_conn {
 	int			mc_error;	/* what the connection ends by; the worker tells the socket */
 	bool			mc_checksum;	/* both ends use it */
 	bool			mc_fastclose;	/* resets of ours are MP_FASTCLOSEs */
-	bool			mc_infinite;	/* fell back by MP_FAIL or infinite mapping */
+	bool			mc_infinite;	/* fell back when the keys were known */
+	bool			mc_peer_told;	/* ... and the peer knows */
+	bool			mc_peer_plain;	/* ... and has ended its own mappings */
 	bool			mc_peer_no_join;	/* the peer's flag C */
 	bool			mc_in_table;	/* table's mutex */
 	uint32_t		mc_first_window;	/* what the SYN offers */
@@ -290,6 +293,13 @@ struct mptcp_pcb {
 	struct inpcb		mp_inp;
 	struct mptcp_conn	*mp_mc;
 };
+
+/* Whether all data so far, of both directions, went over one subflow and once: then it can go on as one plain stream. */
+static inline bool
+mptcp_contiguous(const struct mptcp_conn *mc)
+{
+	return (mc->mc_next_id == 1 && mc->mc_octets_reinjected == 0);
+}
 
 static inline struct mptcp_conn *
 mptcp_conn_of(struct socket *so)
@@ -358,7 +368,10 @@ mptcp_conn_of(struct socket *so)
 	X(join_refused,		"SYNs with MP_JOIN answered by RST")				\
 	X(join_no_token,	"SYNs with MP_JOIN for a token that is not known")		\
 	X(join_bad_hmac,	"ACKs with MP_JOIN and a wrong HMAC")						\
-	X(event_lost,		"Events dropped: nobody read those before them in time")
+	X(event_lost,		"Events dropped: nobody read those before them in time")	\
+	X(fallback_unmapped,	"Fallbacks: data without a mapping")				\
+	X(fallback_checksum,	"Fallbacks: a wrong checksum")					\
+	X(fallback_no_ack,	"Fallbacks: data was acknowledged, but never by a DATA_ACK")
 
 enum mptcp_count {
 	MPTCP_CNT_none,
@@ -418,8 +431,10 @@ int	mptcp_subflow_upcall(struct socket *so, void *arg, int flag);
 int	mptcp_subflow_upcall_send(struct socket *so, void *arg, int flag);
 /* With the leaf. */
 void	mptcp_fall_back(struct mptcp_conn *mc, struct mptcp_subflow *sf, enum mptcp_count cause);
-/* With INP and leaf: from what was given to the subflow last on without mappings. */
+/* With the leaf: plain TCP on what has carried the whole connection. Our mappings go on until the peer wants, or needs, no more. */
 void	mptcp_infinite(struct mptcp_conn *mc, struct mptcp_subflow *sf, enum mptcp_count cause);
+/* With the leaf: MP_FAIL goes out, once. */
+void	mptcp_send_fail(struct mptcp_conn *mc, struct mptcp_subflow *sf);
 /* With the leaf: the connection ends by `error`; the worker does it. */
 void	mptcp_conn_fail(struct mptcp_conn *mc, int error);
 /* With (x). */
