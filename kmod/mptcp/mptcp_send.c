@@ -57,7 +57,10 @@ acked_by_tcp(struct mptcp_conn *mc)
 	mptcp_map_advance(&sf->sf_sent, sf->sf_sent_end - sbused(&sf->sf_so->so_snd));
 	/* What came before an infinite mapping has its own mappings, of which the same holds. */
 	found = mptcp_map_find(&sf->sf_sent, sf->sf_sent.base, &dsn, &left, &infinite);
-	return (infinite || found != NULL ? dsn : mc->mc_snd_una);
+	if (infinite || found != NULL)
+		return (dsn);
+	/* All that was given has been acknowledged, and no mapping is left that would tell. */
+	return (sf->sf_sent.base == sf->sf_sent_end ? mc->mc_snd_next : mc->mc_snd_una);
 }
 
 void

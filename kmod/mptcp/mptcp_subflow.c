@@ -15,6 +15,12 @@
  * 6.18 as a receiver puts data in the wrong place when it comes right behind an MP_JOIN.
  */
 static const sbintime_t prio_after[] = { 30 * SBT_1MS, 220 * SBT_1MS, 1000 * SBT_1MS };
+/*
+ * Linux does so while a program of its own holds the connection, which on a busy machine takes longer than that: so while data is under
+ * way the DATA_ACK of octets sent since the join is waited for as well, which comes when it has been let go. Not for ever.
+ */
+#define	PRIO_LATEST	(3 * SBT_1S)
+#define	PRIO_AGAIN	(10 * SBT_1MS)
 #define	JOIN_ACK_AFTER	(200 * SBT_1MS)
 #define	JOIN_ACK_TRIES	6
 
@@ -724,8 +730,19 @@ mptcp_subflow_timers(struct mptcp_conn *mc, sbintime_t now)
 		if (state == MPTCP_SF_UP && sf->sf_reserve && sf->sf_prio_at == 0) {
 			if (sf->sf_want_backup)
 				sf->sf_reserve = false;
-			else
+			else {
 				sf->sf_prio_at = now + prio_after[0];
+				sf->sf_prio_latest = now + PRIO_LATEST;
+				MC_LOCK(mc);
+				sf->sf_joined_dsn = mc->mc_snd_max;
+				MC_UNLOCK(mc);
+			}
+		}
+		if (sf->sf_reserve && sf->sf_prio_at != 0 && now >= sf->sf_prio_at && now < sf->sf_prio_latest) {
+			MC_LOCK(mc);
+			if (mc->mc_peer_ack != mc->mc_snd_max && !mptcp_dsn_after(mc->mc_peer_ack, sf->sf_joined_dsn))
+				sf->sf_prio_at = now + PRIO_AGAIN;
+			MC_UNLOCK(mc);
 		}
 		if (sf->sf_prio_at != 0 && now >= sf->sf_prio_at) {
 			MC_LOCK(mc);

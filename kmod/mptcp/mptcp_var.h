@@ -136,6 +136,8 @@ struct mptcp_subflow {
 	uint32_t		sf_in_length;
 	uint32_t		sf_in_ssn;	/* of the first octet of it */
 	sbintime_t		sf_prio_at;	/* next MP_PRIO that makes it regular; 0: none */
+	sbintime_t		sf_prio_latest;	/* the first of them, at the latest */
+	uint64_t		sf_joined_dsn;	/* next to be sent for the first time when it was established */
 	uint8_t			sf_prio_step;
 	uint8_t			sf_join_tries;
 	sbintime_t		sf_join_at;	/* JOIN_ACK: next try */

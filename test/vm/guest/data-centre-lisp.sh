@@ -92,8 +92,10 @@ for address in 198.18.2.200 2001:db8:2:0:1::200; do
 	done
 	ask finish
 	case $answer in same*) ok "4 MB both ways, hashes equal ($address: $answer)" ;; *) not_ok "$address: $answer" ;; esac
-	[ $(($(ours capable_ack_received) - capable)) -eq 1 ] && [ $(($(ours join_accepted) - accepted)) -eq 1 ]
-	result $? "mptcp(4) counts one connection and one further subflow"
+	# A path that is thought to be down for a moment is joined again.
+	capable=$(($(ours capable_ack_received) - capable)) accepted=$(($(ours join_accepted) - accepted))
+	[ $capable -eq 1 ] && [ $accepted -ge 1 ]
+	result $? "mptcp(4) counts one connection and a further subflow ($capable, $accepted)"
 	set -- $before $(carried)
 	[ $(($3 - $1)) -gt 50 ] && [ $(($4 - $2)) -gt 50 ]
 	result $? "both paths carried: $(($3 - $1)) and $(($4 - $2)) packets"
