@@ -66,6 +66,20 @@ tproxy_wanted(struct tproxy_softc *sc, const struct tproxy_key *key, if_t ifp)
 	return (false);
 }
 
+/* Is it what a rule is for? */
+bool
+tproxy_captures(struct tproxy_softc *sc, const struct tproxy_key *key, if_t ifp)
+{
+	bool wanted;
+
+	if (ifp == NULL || sc->sc_nrules == 0)
+		return (false);
+	mtx_lock(&tproxy_mtx);
+	wanted = sc->sc_capturer != NULL && tproxy_wanted(sc, key, ifp);
+	mtx_unlock(&tproxy_mtx);
+	return (wanted);
+}
+
 static u_int
 tproxy_held_bucket(struct tproxy_softc *sc, const struct tproxy_key *key)
 {

@@ -150,13 +150,17 @@ tproxy_register(struct tproxy_softc *sc, struct tproxy_client *client, struct tp
 
 /*
  * A further subflow of the connection whose first one `first` is: registered as that one is, by the same descriptor. NULL: that one is not
- * registered, or there is no room.
+ * registered, or went elsewhere, or there is no room. A client with one connection is not to have any flow it likes registered: the
+ * destination is that of the first, or one (`wanted`) whose SYNs are captured.
  */
 struct tproxy_flow *
-tproxy_register_further(struct tproxy_softc *sc, const struct tproxy_key *key, const struct tproxy_key *first)
+tproxy_register_further(struct tproxy_softc *sc, const struct tproxy_key *key, const struct tproxy_key *first, bool wanted)
 {
 	struct tproxy_flow *flow, *old, *root;
 
+	if (!wanted && (key->k_family != first->k_family || key->k_destination_port != first->k_destination_port ||
+	    memcmp(key->k_destination, first->k_destination, sizeof(key->k_destination)) != 0))
+		return (NULL);
 	flow = malloc(sizeof(*flow), M_TPROXY, M_NOWAIT | M_ZERO);
 	if (flow == NULL) {
 		TPROXY_COUNT(nomem);
@@ -183,12 +187,23 @@ tproxy_register_further(struct tproxy_softc *sc, const struct tproxy_key *key, c
 		flow->f_listener.sin = (struct sockaddr_in){ .sin_len = sizeof(struct sockaddr_in), .sin_family = AF_INET,
 		    .sin_port = 1, .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	flow->f_first = root;
+	flow->f_further_one = true;
 	LIST_INSERT_HEAD(&root->f_further, flow, f_sibling);
 	root->f_nfurther++;
 	tproxy_link(sc, root->f_client, flow);
 	mtx_unlock(&tproxy_mtx);
 	TPROXY_COUNT(joined);
 	return (flow);
+}
+
+/* Its SYN was refused: there will be no connection. */
+void
+tproxy_forget_further(struct tproxy_softc *sc, struct tproxy_flow *flow)
+{
+	mtx_lock(&tproxy_mtx);
+	if (flow->f_linked && flow->f_state == TPROXY_FLOW_WAITING)
+		tproxy_unlink(sc, flow);
+	mtx_unlock(&tproxy_mtx);
 }
 
 int

@@ -278,7 +278,7 @@ tproxy_joining(struct tproxy_softc *sc, struct mbuf *m, const struct tproxy_pack
 	first.k_client_port = ho.ho_client_port;
 	first.k_destination_port = ho.ho_destination_port;
 	first.k_family = ho.ho_first_ipv6 ? AF_INET6 : AF_INET;
-	return (tproxy_register_further(sc, &packet->p_key, &first));
+	return (tproxy_register_further(sc, &packet->p_key, &first, tproxy_captures(sc, &packet->p_key, m->m_pkthdr.rcvif)));
 }
 
 /* False: it is not to go on. */
@@ -369,8 +369,11 @@ tproxy_hook(struct mbuf **mp, bool ipv6, struct tproxy_softc *sc)
 			return (tproxy_drop(mp));
 		}
 		m->m_flags |= M_FASTFWD_OURS;
-		if (!tproxy_lead_on(m, ipv6))
+		if (!tproxy_lead_on(m, ipv6)) {
+			if (flow->f_further_one)
+				tproxy_forget_further(sc, flow);
 			return (tproxy_drop(mp));
+		}
 		TPROXY_COUNT(tagged);
 		TPROXY_COUNT(packets);
 		return (PFIL_PASS);

@@ -86,6 +86,7 @@ struct tproxy_flow {
 	uint64_t		f_deadline_ms;	/* of WAITING and GONE */
 	volatile uint32_t	f_state;	/* changes without a lock: TPROXY_FLOW_* */
 	bool			f_linked;
+	bool			f_further_one;	/* registered by tproxy_register_further() */
 	/* Under tproxy_mtx. */
 	struct tproxy_flow	*f_first;	/* this is a further subflow of that one's connection; NULL: it is not, or that one is gone */
 	LIST_ENTRY(tproxy_flow)	f_sibling;
@@ -169,7 +170,9 @@ struct tproxy_flow *tproxy_find(struct tproxy_softc *sc, const struct tproxy_key
 int	tproxy_register(struct tproxy_softc *sc, struct tproxy_client *client, struct tproxy_flow *flow);
 int	tproxy_unregister(struct tproxy_softc *sc, struct tproxy_client *client, const struct tproxy_key *key);
 void	tproxy_unregister_all(struct tproxy_softc *sc, struct tproxy_client *client);
-struct tproxy_flow *tproxy_register_further(struct tproxy_softc *sc, const struct tproxy_key *key, const struct tproxy_key *first);
+struct tproxy_flow *tproxy_register_further(struct tproxy_softc *sc, const struct tproxy_key *key, const struct tproxy_key *first,
+	    bool wanted);
+void	tproxy_forget_further(struct tproxy_softc *sc, struct tproxy_flow *flow);
 enum tproxy_connection { TPROXY_NONE, TPROXY_OPEN, TPROXY_CLOSED } tproxy_connection(const struct tproxy_key *key);
 
 /* tproxy_hook.c */
@@ -177,6 +180,7 @@ int	tproxy_hooks_add(struct tproxy_softc *sc);
 void	tproxy_hooks_remove(struct tproxy_softc *sc);
 
 /* tproxy_capture.c */
+bool	tproxy_captures(struct tproxy_softc *sc, const struct tproxy_key *key, if_t ifp);
 bool	tproxy_capture(struct tproxy_softc *sc, const struct tproxy_key *key, struct mbuf *m);
 void	tproxy_capture_expire(struct tproxy_softc *sc, uint64_t now);
 int	tproxy_capture_release(struct tproxy_softc *sc, struct tproxy_client *client, uint64_t id, uint32_t action);

@@ -114,9 +114,9 @@ jexec xb ifconfig vtnet1 up
 
 no_flows() { [ "$(jexec xb sysctl -n net.inet.tproxy.flows)" -eq 0 ]; }
 expect "tproxy(4) forgets the flows" wait_for 90 no_flows
-ask begin 198.18.2.200 5001 3000000
-wait_for 20 two
-result $? "a transfer"
+ask begin 198.18.2.200 5001 20000000
+wait_for 20 says connections '*tcp established*'
+result $? "a transfer: $answer"
 ask kill
 wait $agent
 expect "killed: tproxy(4) forgets its flows" wait_for 10 no_flows
