@@ -324,7 +324,7 @@ async function stagePackage(project: string, guest: string, directory: string): 
 const SITES = { guard: guardSite, control: controlSite };
 
 /** Those that drive a daemon themselves. */
-const DRIVEN = ['gateway', 'client-source'];
+export const DRIVEN = ['gateway', 'client-source'];
 
 /** The addon as the port builds it. */
 export async function buildPortAddon(
