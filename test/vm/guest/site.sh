@@ -70,13 +70,22 @@ for address in 198.18.2.20 2001:db8:2::20; do
 	ask echo $address 5001 600000
 	case $answer in same*) ok "MPTCP server, both ways, hashes equal ($address: $answer)" ;; *) not_ok "$address: $answer" ;; esac
 done
-ask server
-note "MPTCP of the server: $answer"
-case $answer in *MPJoinAckRx=*) ok "... joined by further subflows" ;; *) not_ok "joined by further subflows: $answer" ;; esac
+# A guest that is emulated on a busy host may answer an MP_JOIN so late that the gateway has given it up: there are further transfers.
+joined() { ask server; case $answer in *MPJoinAckRx=*) return 0 ;; esac; return 1; }
+carried() {
+	[ "$(total sent | awk '{ print ($1 > 50 && $2 > 50) }')" = 1 ] && [ "$(total received | awk '{ print ($1 > 50 && $2 > 50) }')" = 1 ]
+}
+for more in 1 2 3 4 5 6; do
+	joined && carried && break
+	ask echo 198.18.2.20 5001 600000
+	note "another transfer: $answer"
+done
+joined
+result $? "... joined by further subflows: $answer"
 ask mappings
 case $answer in *192.0.2.8/30=203.0.111.1,203.0.112.1*) ok "the xTR has asked where the gateway is: $answer" ;; *) not_ok "where the gateway is: $answer" ;; esac
 note "each path: $(total sent)packets sent, $(total received)received"
-[ "$(total sent | awk '{ print ($1 > 50 && $2 > 50) }')" = 1 ] && [ "$(total received | awk '{ print ($1 > 50 && $2 > 50) }')" = 1 ]
+carried
 result $? "both paths carried, both ways"
 for address in 198.18.2.200 2001:db8:2:0:1::200; do
 	ask echo $address 5001 300000
