@@ -15,6 +15,8 @@
 
 #include <netinet/tcp_fsm.h>
 
+#define	FAIL_AFTER	(100 * SBT_1MS)	/* MP_FAIL, when no data of ours tells the same before */
+
 /* A chunk and the end of its mbuf chain. */
 struct piece {
 	struct mptcp_chunk	chunk;
@@ -277,8 +279,10 @@ aligned(const struct mptcp_conn *mc, const struct mptcp_subflow *sf)
 
 /*
  * Data that cannot be placed: no mapping, or its checksum is wrong (RFC 8684 section 3.7). With another subflow this one is reset, and
- * the peer sends its data again there. Else, if all that came so far was one stream, it is the next of it, in plain TCP, and MP_FAIL tells
- * the peer. True: it can be placed now.
+ * the peer sends its data again there. Else, if all that came so far was one stream, it is the next of it, in plain TCP, and the peer is
+ * told: by our infinite mapping, and of a wrong checksum by MP_FAIL, too. That has a moment's time where data may come to go before it:
+ * Linux 6.18 answers MP_FAIL by an infinite mapping in a segment that, with more than one segment to send, is too large for the link, for
+ * ever, but not when it has been told an infinite mapping itself. True: it can be placed now.
  */
 static bool
 fail(struct mptcp_conn *mc, struct mptcp_subflow *sf, bool checksum)
@@ -293,7 +297,12 @@ fail(struct mptcp_conn *mc, struct mptcp_subflow *sf, bool checksum)
 		/* It may have fallen back since this turn began. */
 		if (mc->mc_state != MPTCP_FALLBACK)
 			mptcp_infinite(mc, sf, checksum ? MPTCP_CNT_fallback_checksum : MPTCP_CNT_fallback_unmapped);
-		mptcp_send_fail(mc, sf);
+		if (checksum && !sf->sf_failed) {
+			sf->sf_fail_due = true;
+			sf->sf_fail_dsn = mc->mc_reassembly.next;
+			sf->sf_fail_at = sbinuptime() + FAIL_AFTER;
+		} else
+			mptcp_end_mappings(mc, sf);
 		/* What plain TCP has acknowledged does not come again. */
 		mptcp_reassembly_set_edge(&mc->mc_reassembly, mc->mc_rcv_next + INT32_MAX);
 		MC_UNLOCK(mc);

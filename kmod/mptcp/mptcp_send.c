@@ -185,7 +185,7 @@ mptcp_send_timer(struct mptcp_conn *mc, sbintime_t now)
 		MC_LOCK(mc);
 		if (mc->mc_state == MPTCP_ESTABLISHED) {
 			mptcp_infinite(mc, sf, MPTCP_CNT_fallback_no_ack);
-			mptcp_send_fail(mc, sf);
+			mptcp_end_mappings(mc, sf);
 		}
 		MC_UNLOCK(mc);
 		mptcp_subflow_push(sf);
@@ -303,6 +303,8 @@ give(struct mptcp_conn *mc, struct mptcp_subflow *sf, uint64_t dsn, struct mbuf 
 		mapping.checksum = checksum_of(m, &mapping);
 	}
 	MC_LOCK(mc);
+	if (sf->sf_fail_due && !sf->sf_failed)
+		mptcp_end_mappings(mc, sf);
 	/* Small writes become one mapping as long as they wait. */
 	if (mptcp_map_extend(&sf->sf_sent, sf->sf_sent_told, &mapping, MPTCP_MAPPING_LENGTH))
 		verdict = MPTCP_MAP_ADDED;

@@ -143,9 +143,8 @@ take_add_addr(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf,
 	memcpy(announced->ev_remote.ma_octets, add->address, add->address_length);
 }
 
-/* Our infinite mapping begins behind what was given to the subflow with mappings. */
-static void
-end_mappings(struct mptcp_conn *mc, struct mptcp_subflow *sf)
+void
+mptcp_end_mappings(struct mptcp_conn *mc, struct mptcp_subflow *sf)
 {
 	if (mc->mc_state != MPTCP_FALLBACK || sf->sf_sent.infinite)
 		return;
@@ -183,7 +182,7 @@ take_infinite(struct mptcp_conn *mc, struct mptcp_subflow *sf, const struct mptc
 	if (mc->mc_state != MPTCP_FALLBACK)
 		return;
 	mc->mc_peer_told = mc->mc_peer_plain = true;
-	end_mappings(mc, sf);
+	mptcp_end_mappings(mc, sf);
 	/* One stream: each octet has the same number in both. */
 	if ((uint32_t)(dsn - mc->mc_remote_idsn) != dss->ssn || !mptcp_map_set_infinite(&sf->sf_received, dss->ssn, dsn))
 		contradicted(mc, sf);
@@ -266,7 +265,8 @@ mptcp_send_fail(struct mptcp_conn *mc, struct mptcp_subflow *sf)
 	if (sf->sf_failed)
 		return;
 	sf->sf_failed = true;
-	sf->sf_fail_dsn = mc->mc_rcv_next;
+	if (!sf->sf_fail_due)
+		sf->sf_fail_dsn = mc->mc_rcv_next;
 	sf->sf_pending |= MPTCP_OPT_FAIL;
 	mptcp_count(MPTCP_CNT_fail_sent);
 }
@@ -285,7 +285,7 @@ doubtful(const struct tcpcb *tp, const struct mptcp_conn *mc, const struct mptcp
 
 /* What a segment tells of whether options arrive; false: its data must not be taken. */
 static bool
-look_for_options(const struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, const struct tcphdr *th, int tlen,
+look_for_options(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, const struct tcphdr *th, int tlen,
     const struct mptcp_options *options, const struct mptcp_dss *dss)
 {
 	uint32_t left, ssn = th->th_seq + tlen - 1 - tp->irs, ack = th->th_ack - tp->iss;
@@ -298,8 +298,13 @@ look_for_options(const struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_sub
 		sf->sf_bare = true;
 	/* Our infinite mapping has arrived, or what came in its place. */
 	if (mc->mc_infinite && sf->sf_sent.infinite && mptcp_ssn_before(sf->sf_infinite_ssn, sf->sf_sent_end) && mptcp_ssn_before(sf->sf_infinite_ssn, ack) &&
-	    SEQ_LEQ(th->th_ack, tp->snd_max))
+	    SEQ_LEQ(th->th_ack, tp->snd_max)) {
 		mc->mc_peer_told = mc->mc_peer_plain = true;
+		if (sf->sf_fail_due && !sf->sf_failed) {
+			mptcp_send_fail(mc, sf);
+			tp->t_flags |= TF_ACKNOW;
+		}
+	}
 	if (tlen == 0 || SEQ_LEQ(th->th_seq + tlen, tp->rcv_nxt))
 		return (true);
 	if (dss != NULL && dss->has_map) {
@@ -390,13 +395,12 @@ take_segment(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 		if ((flags & TH_RST) == 0 && mc->mc_state == MPTCP_FALLBACK) {
 			mc->mc_peer_told = true;
 			/*
-			 * The peer waits for ours, and for our mappings' end. If this answers one of ours, that is the peer's to tell:
-			 * Linux 6.18, told an infinite mapping before it has sent its own, makes that one too large for the link.
+			 * The peer waits for ours, and for our mappings' end. If this answers one of ours, that is the peer's to tell.
 			 */
 			if (!sf->sf_failed) {
 				mptcp_send_fail(mc, sf);
 				tp->t_flags |= TF_ACKNOW;
-				end_mappings(mc, sf);
+				mptcp_end_mappings(mc, sf);
 			}
 		}
 	}
@@ -452,9 +456,8 @@ take_segment(struct tcpcb *tp, struct mptcp_conn *mc, struct mptcp_subflow *sf, 
 			(void)mptcp_map_set_infinite(&sf->sf_received, 1, mc->mc_remote_idsn + 1);
 			mptcp_infinite(mc, sf, MPTCP_CNT_fallback_no_dss);
 			mc->mc_peer_told = true;
-			/* If it is not the peer who sends none, it has to be told. */
-			mptcp_send_fail(mc, sf);
-			tp->t_flags |= TF_ACKNOW;
+			/* If it is not the peer who sends none, this tells it. */
+			mptcp_end_mappings(mc, sf);
 			return (SEGMENT_PASS);
 		}
 		new_edge(mc, tp, th, flags, mc->mc_peer_ack);

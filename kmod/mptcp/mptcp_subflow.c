@@ -770,6 +770,16 @@ mptcp_subflow_timers(struct mptcp_conn *mc, sbintime_t now)
 		}
 		if (sf->sf_announce_at != 0)
 			sooner(&at, sf->sf_announce_at);
+		if (sf->sf_fail_at != 0 && now >= sf->sf_fail_at) {
+			sf->sf_fail_at = 0;
+			MC_LOCK(mc);
+			if (!sf->sf_sent.infinite)
+				mptcp_send_fail(mc, sf);
+			MC_UNLOCK(mc);
+			mptcp_subflow_push(sf);
+		}
+		if (sf->sf_fail_at != 0)
+			sooner(&at, sf->sf_fail_at);
 		/* Segments with data leave it to those without. */
 		if (sf->sf_pending != 0 && state == MPTCP_SF_UP && mc->mc_state == MPTCP_ESTABLISHED)
 			mptcp_subflow_push(sf);

@@ -142,6 +142,7 @@ struct mptcp_subflow {
 	uint8_t			sf_join_tries;
 	sbintime_t		sf_join_at;	/* JOIN_ACK: next try */
 	sbintime_t		sf_announce_at;	/* ADD_ADDR has no echo: next try */
+	sbintime_t		sf_fail_at;	/* MP_FAIL goes out, unless data does before */
 	uint8_t			sf_announce_tries;
 	struct sockaddr_storage	sf_local, sf_remote;	/* once it is connected */
 	uint64_t		sf_octets_sent, sf_octets_received;
@@ -164,6 +165,7 @@ struct mptcp_subflow {
 	uint8_t			sf_remove_id;
 	uint8_t			sf_reset_reason, sf_reset_flags;	/* of MP_TCPRST, ours or the peer's */
 	bool			sf_failed;	/* MP_FAIL was sent */
+	bool			sf_fail_due;	/* ... is to be, see fail() */
 	uint64_t		sf_fail_dsn;	/* of MP_FAIL */
 	bool			sf_bare;	/* data of ours was acknowledged without a DSS since the last one came */
 	bool			sf_doubtful;	/* octets without a mapping came too late to be taken for the next ones */
@@ -435,6 +437,8 @@ int	mptcp_subflow_upcall_send(struct socket *so, void *arg, int flag);
 void	mptcp_fall_back(struct mptcp_conn *mc, struct mptcp_subflow *sf, enum mptcp_count cause);
 /* With the leaf: plain TCP on what has carried the whole connection. Our mappings go on until the peer wants, or needs, no more. */
 void	mptcp_infinite(struct mptcp_conn *mc, struct mptcp_subflow *sf, enum mptcp_count cause);
+/* With the leaf, in fallback: ours is infinite behind what was given to the subflow. */
+void	mptcp_end_mappings(struct mptcp_conn *mc, struct mptcp_subflow *sf);
 /* With the leaf: MP_FAIL goes out, once. */
 void	mptcp_send_fail(struct mptcp_conn *mc, struct mptcp_subflow *sf);
 /* With the leaf: the connection ends by `error`; the worker does it. */
