@@ -46,4 +46,7 @@ compare upload 5012 push -q
 compare download 5011 pull
 [ $(($(ours established) - took_before)) -ge 6 ]
 result $? "... and it was MPTCP"
+# What is on the wire is judged of a short one: a recorder would take its share of the processor.
+record
+expect "a download that is recorded" $flow pull -m -n 1000000 203.0.113.2 5011
 finish_mptcp
