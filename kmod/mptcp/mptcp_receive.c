@@ -509,9 +509,9 @@ mptcp_receive(struct mptcp_conn *mc)
 	fallback = mc->mc_state == MPTCP_FALLBACK;
 	/*
 	 * A little more than was offered: a probe of a closed window, and what Linux sends when it keeps an older, larger window from a
-	 * newer DATA_ACK on (see mptcp_output_window(), which tells no window that leads to it on the subflow that data comes by).
+	 * newer DATA_ACK on (see mptcp_output_window(), which tells no window that leads to it on the subflow that data comes by). In
+	 * fallback everything: what plain TCP has acknowledged does not come again.
 	 */
-	/* What plain TCP has acknowledged does not come again. */
 	mptcp_reassembly_set_edge(&mc->mc_reassembly, fallback ? mc->mc_rcv_next + INT32_MAX : mc->mc_rcv_edge + mc->mc_slack);
 	MC_UNLOCK(mc);
 	TAILQ_FOREACH(sf, &mc->mc_subflows, sf_link) {

@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "mptcp_option.h"
+#include "packet.h"
 
 #define	CONNECTIONS	16384
 #define	FIRST_PORT	20000
@@ -68,67 +69,11 @@ static struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_halen = 6 };
 static const uint8_t own_mac[6] = { 2, 0, 0, 0, 0, 0x66 };
 static uint8_t server_mac[6];
 static uint32_t server_address;
-static uint64_t state = 88172645463325252ull;
-
-static uint32_t
-any(void)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return ((uint32_t)(state >> 20));
-}
 
 static uint64_t
 any64(void)
 {
 	return ((uint64_t)any() << 32 | any());
-}
-
-static uint16_t
-get16(const uint8_t *p)
-{
-	return ((uint16_t)(p[0] << 8 | p[1]));
-}
-
-static void
-put16(uint8_t *p, unsigned value)
-{
-	p[0] = (uint8_t)(value >> 8);
-	p[1] = (uint8_t)value;
-}
-
-static uint32_t
-get32(const uint8_t *p)
-{
-	return ((uint32_t)get16(p) << 16 | get16(p + 2));
-}
-
-static void
-put32(uint8_t *p, uint32_t value)
-{
-	put16(p, value >> 16);
-	put16(p + 2, value & 0xffff);
-}
-
-static uint32_t
-add(uint32_t sum, const uint8_t *p, size_t length)
-{
-	size_t i;
-
-	for (i = 0; i + 1 < length; i += 2)
-		sum += get16(p + i);
-	if (length % 2 != 0)
-		sum += (uint32_t)p[length - 1] << 8;
-	return (sum);
-}
-
-static uint16_t
-finish(uint32_t sum)
-{
-	while (sum >> 16 != 0)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return ((uint16_t)~sum);
 }
 
 /* The octet with this data sequence number. */
